@@ -1,0 +1,158 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/assaypdp/assay/pdp/audit/ledger"
+)
+
+func newAuditVerify(e env) *cobra.Command {
+	var (
+		place             auditPlace
+		keys              []string
+		anchors, receipts []string
+		noKeys            bool
+		most              int
+	)
+	cmd := &cobra.Command{
+		Use:   "verify",
+		Short: "Find and name every record that was altered, removed, reordered, inserted, cut off or forged; exit 1 on a finding",
+		Long: `Verify reads the whole log, also while a server writes it, and holds it against itself and against what you have: each
+record against its leaf hash, the tree of all records against every checkpoint and its tiles, the checkpoints against
+their signatures and each other, and what retention deleted against the tree that it left.
+
+A log that was wholly written anew and signed with its own key agrees with itself. Give checkpoints that were kept
+outside (--checkpoint) to find that, and the receipts of callers (--receipt) to find what was never logged. Behind the
+last checkpoint receipts alone can tell that the end was cut off.
+
+Exit code 0: it is sound, 1: there are findings, 2: it could not be verified.`,
+		Example: `  assay audit verify --config assay.yaml
+  assay audit verify --dir ./state/audit --key checkpoint.keys --checkpoint outside.checkpoint --receipt answers.ndjson`,
+		Args: noArgs,
+	}
+	place.flags(cmd)
+	flags := cmd.Flags()
+	flags.StringArrayVar(&keys, "key", nil, verifierKeysHelp+" (default: Vault is asked, with --config)")
+	flags.BoolVar(&noKeys, "no-signatures", false, "do not check signatures: the log is held against what its folder says of itself")
+	flags.StringArrayVar(&anchors, "checkpoint", nil, "file with a signed checkpoint that was kept outside the log; may be repeated")
+	flags.StringArrayVar(&receipts, "receipt", nil, "file with receipts, or answers that have some, as JSON values; may be repeated")
+	flags.IntVar(&most, "max-findings", ledger.DefaultMaxFindings, "how many findings to list; the others are counted")
+	format := addOutput(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		dir, err := place.find()
+		if err != nil {
+			return err
+		}
+		c := ledger.VerifyConfig{Dir: dir, MaxFindings: most}
+		if !noKeys {
+			if c.Verifiers, err = verifiersOf(cmd.Context(), e, keys, place.config); err != nil {
+				return err
+			}
+		}
+		for _, path := range anchors {
+			text, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			c.Anchors = append(c.Anchors, text)
+		}
+		if c.Receipts, err = readReceipts(receipts); err != nil {
+			return err
+		}
+		report, err := ledger.Verify(cmd.Context(), c)
+		if err != nil {
+			return err
+		}
+		if *format == "json" {
+			err = json.NewEncoder(e.out).Encode(struct {
+				Sound bool `json:"sound"`
+				*ledger.Report
+			}{report.Sound(), report})
+		} else {
+			err = printVerification(e.out, dir, report)
+		}
+		if err == nil && !report.Sound() {
+			return errNo
+		}
+		return err
+	}
+	return cmd
+}
+
+func printVerification(w io.Writer, dir string, r *ledger.Report) error {
+	var b strings.Builder
+	for _, f := range r.Findings {
+		b.WriteString(string(visibleJSON([]byte(findingLine(&f)))) + "\n")
+	}
+	if r.Omitted > 0 {
+		fmt.Fprintf(&b, "and %d more (--max-findings)\n", r.Omitted)
+	}
+	for _, n := range r.Notes {
+		b.WriteString("note: " + string(visibleJSON([]byte(n))) + "\n")
+	}
+	fmt.Fprintf(&b, "%s: %d records read", dir, r.Records)
+	if r.Origin != "" {
+		fmt.Fprintf(&b, " of %s", visible(r.Origin))
+	}
+	if r.First > 0 {
+		fmt.Fprintf(&b, ", from record %d on; those before were deleted by retention", r.First)
+	}
+	fmt.Fprintf(&b, "\n%s; the largest covers %d records\n", counted(r.Checkpoints, "checkpoint agrees", "checkpoints agree"), r.Witnessed)
+	if r.Trimmed > 0 {
+		fmt.Fprintf(&b, "of them %d are over deleted records and could be checked for signature, size and order only\n", r.Trimmed)
+	}
+	if r.Anchors > 0 {
+		b.WriteString(counted(r.Anchors, "checkpoint kept outside agrees", "checkpoints kept outside agree") + "\n")
+	}
+	if r.Receipts > 0 {
+		b.WriteString(counted(r.Receipts, "receipt agrees", "receipts agree") + "\n")
+	}
+	if !r.SignaturesChecked {
+		b.WriteString("signatures were not checked: whoever can write the folder could have made all of it\n")
+	}
+	if r.Sound() {
+		b.WriteString("sound: nothing was found\n")
+	} else {
+		b.WriteString(counted(len(r.Findings)+r.Omitted, "finding", "findings") + "\n")
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func counted(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
+// findingLine names what is wrong: kind, records, place, decision.
+func findingLine(f *ledger.Finding) string {
+	var at []string
+	switch {
+	case f.Index >= 0 && f.Through > f.Index:
+		at = append(at, fmt.Sprintf("records %d to %d", f.Index, f.Through))
+	case f.Index >= 0:
+		at = append(at, fmt.Sprintf("record %d", f.Index))
+	}
+	if f.File != "" {
+		place := f.File
+		if f.Line > 0 {
+			place = fmt.Sprintf("%s line %d", f.File, f.Line)
+		}
+		at = append(at, place)
+	}
+	if f.DecisionID != "" {
+		at = append(at, "decision "+f.DecisionID)
+	}
+	if len(at) == 0 {
+		return fmt.Sprintf("%s: %s", f.Kind, f.What)
+	}
+	return fmt.Sprintf("%s: %s: %s", f.Kind, strings.Join(at, ", "), f.What)
+}

@@ -1,0 +1,193 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
+
+	"github.com/assaypdp/assay/pdp/audit/ledger"
+)
+
+// signedLog is a log of a few decisions, signed with a key of its own.
+type signedLog struct {
+	*testing.T
+	folder, dir, keys string
+	signer            note.Signer
+	answers           []string // with receipts, as callers got them
+}
+
+const logOrigin = "assay.test/log"
+
+func (s *signedLog) SignNote(_ context.Context, text string) ([]byte, error) {
+	return note.Sign(&note.Note{Text: text}, s.signer)
+}
+
+func newSignedLog(t *testing.T) *signedLog {
+	t.Helper()
+	skey, vkey, err := note.GenerateKey(rand.Reader, logOrigin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := note.NewSigner(skey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	s := &signedLog{T: t, folder: folder, dir: filepath.Join(folder, "audit"), keys: filepath.Join(folder, "keys"), signer: signer}
+	s.put("keys", vkey+"\n")
+	return s
+}
+
+func (s *signedLog) put(name, content string) string {
+	s.Helper()
+	path := filepath.Join(s.folder, name)
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		s.Fatal(err)
+	}
+	return path
+}
+
+// write appends decisions and has them all under a checkpoint.
+func (s *signedLog) write(decisions int) {
+	s.Helper()
+	l, err := ledger.Open(s.Context(), ledger.Config{Dir: s.dir, Origin: logOrigin, Signer: s})
+	if err != nil {
+		s.Fatal(err)
+	}
+	for range decisions {
+		n := l.Size()
+		record := fmt.Sprintf(`{"decision_id":"decision-%d","timestamp":%q,"path":"assay/decision","custom":{"assay":{"kind":"decision"}}}`, n, time.Now().UTC().Format(time.RFC3339Nano))
+		index, leaf, _, err := l.Append(s.Context(), time.Now(), []byte(record))
+		if err != nil {
+			s.Fatal(err)
+		}
+		s.answers = append(s.answers, fmt.Sprintf(`{"allow":true,"receipt":{"log":%q,"index":%d,"leaf_hash":%q}}`, logOrigin, index, base64.StdEncoding.EncodeToString(leaf[:])))
+	}
+	// Run makes a last checkpoint when it ends, of the tree as it is: it grows just after Append has returned.
+	ended, end := context.WithCancel(s.Context())
+	end()
+	for l.Health().CheckpointSize < l.Size() {
+		if err := l.Run(ended); err != nil {
+			s.Fatal(err)
+		}
+	}
+	if err := l.Close(); err != nil {
+		s.Fatal(err)
+	}
+}
+
+func (s *signedLog) checkpoint() string {
+	s.Helper()
+	text, err := os.ReadFile(filepath.Join(s.dir, "checkpoint"))
+	if err != nil {
+		s.Fatal(err)
+	}
+	return string(text)
+}
+
+// assay runs the program.
+func (s *signedLog) assay(want int, args ...string) string {
+	s.Helper()
+	var out, errs bytes.Buffer
+	code := run(s.Context(), args, env{in: strings.NewReader(""), out: &out, err: &errs, now: time.Now, getenv: func(string) string { return "" }})
+	if code != want {
+		s.Fatalf("assay %s: exit code %d, want %d\n%s%s", strings.Join(args, " "), code, want, out.String(), errs.String())
+	}
+	return out.String() + errs.String()
+}
+
+func has(t *testing.T, text string, parts ...string) {
+	t.Helper()
+	for _, part := range parts {
+		if !strings.Contains(text, part) {
+			t.Errorf("%q is not in:\n%s", part, text)
+		}
+	}
+}
+
+func TestAuditVerify(t *testing.T) {
+	s := newSignedLog(t)
+	s.write(5)
+	outside := s.put("outside", s.checkpoint())
+	s.write(5)
+	receipts := s.put("answers", strings.Join(append(s.answers, `{"allow":false}`), "\n"))
+	sound := s.assay(0, "audit", "verify", "--dir", s.dir, "--key", s.keys, "--checkpoint", outside, "--receipt", receipts)
+	has(t, sound, "10 records read of "+logOrigin, "2 checkpoints agree; the largest covers 10", "1 checkpoint kept outside agrees", "10 receipts agree", "sound: nothing was found")
+	has(t, s.assay(0, "audit", "verify", "--dir", s.dir, "--no-signatures"), "signatures were not checked")
+	has(t, s.assay(2, "audit", "verify", "--dir", s.dir), "whose signatures count?")
+	has(t, s.assay(2, "audit", "verify", "--key", s.keys), "which audit log?")
+	has(t, s.assay(2, "audit", "verify", "--dir", s.dir+"x", "--key", s.keys), "there is no audit log to read")
+	has(t, s.assay(2, "audit", "verify", "--dir", s.folder, "--key", s.keys), "there is no audit log to read", "holds none of a log's files")
+	unsigned := s.put("unsigned.yaml", "audit: {dir: ./audit}\n")
+	has(t, s.assay(2, "audit", "verify", "--config", unsigned), "has no audit.checkpoint.key", "--no-signatures")
+	has(t, s.assay(2, "audit", "verify", "--dir", s.dir, "--key", s.keys, "--receipt", s.put("none", "{}")), "has no receipt")
+
+	segment := filepath.Join(s.dir, "segments", "00000000000000000000.log")
+	text, err := os.ReadFile(segment)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(segment, bytes.Replace(text, []byte("decision-7"), []byte("decision-x"), 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	has(t, s.assay(1, "audit", "verify", "--dir", s.dir, "--key", s.keys),
+		"altered: record 7, segments/00000000000000000000.log line 8, decision decision-x: the record was altered", "1 finding")
+	var report struct {
+		Sound    bool
+		Findings []ledger.Finding
+	}
+	if err := json.Unmarshal([]byte(s.assay(1, "audit", "verify", "--dir", s.dir, "--key", s.keys, "--receipt", receipts, "-o", "json")), &report); err != nil {
+		t.Fatal(err)
+	}
+	if report.Sound || len(report.Findings) != 2 || report.Findings[0].Kind != ledger.BadReceipt || report.Findings[1].Kind != ledger.Altered || report.Findings[1].Index != 7 {
+		t.Errorf("%+v", report)
+	}
+}
+
+func TestAuditProve(t *testing.T) {
+	s := newSignedLog(t)
+	s.write(5)
+	outside := s.put("outside", s.checkpoint())
+	s.write(300)
+	proof := filepath.Join(s.folder, "decision.tlog-proof")
+	has(t, s.assay(0, "audit", "prove", "decision-200", "--dir", s.dir, "--to", proof), "record 200 is in the log")
+	held := s.assay(0, "audit", "prove", "--check", proof, "--key", s.keys)
+	has(t, held, "it holds: this is record 200 of "+logOrigin+", under a checkpoint over 305 records", `"decision_id":"decision-200"`)
+	byIndex := s.assay(0, "audit", "prove", "200", "--dir", s.dir)
+	written, err := os.ReadFile(proof)
+	if err != nil || byIndex != string(written) {
+		t.Errorf("by its index it is another proof: %v", err)
+	}
+	bare := filepath.Join(s.folder, "bare")
+	s.assay(0, "audit", "prove", "--receipt", s.put("receipt", s.answers[200]), "--dir", s.dir, "--without-record", "--to", bare)
+	has(t, s.assay(2, "audit", "prove", "--check", bare, "--key", s.keys), "give it with --record")
+	record := held[strings.Index(held, "{"):]
+	s.assay(0, "audit", "prove", "--check", bare, "--key", s.keys, "--record", s.put("record", record))
+	has(t, s.assay(1, "audit", "prove", "--check", bare, "--key", s.keys, "--record", s.put("record", "{}")), "it does not hold: the record is not record 200")
+
+	growth := filepath.Join(s.folder, "growth")
+	has(t, s.assay(0, "audit", "prove", "--from", outside, "--dir", s.dir, "--to", growth), "goes on from the first 5 records")
+	has(t, s.assay(0, "audit", "prove", "--check", growth, "--from", outside, "--key", s.keys), "only grew, from 5 to 305 records")
+	other := newSignedLog(t)
+	has(t, s.assay(1, "audit", "prove", "--check", growth, "--from", outside, "--key", other.keys), "no signature is by a key that counts")
+	has(t, s.assay(1, "audit", "prove", "--check", proof, "--key", other.keys, "-o", "json"), `"holds":false`)
+
+	has(t, s.assay(2, "audit", "prove", "--dir", s.dir), "what is to be proven?")
+	has(t, s.assay(2, "audit", "prove", "200", "--receipt", s.put("receipt", s.answers[200]), "--dir", s.dir), "take it or 200 out")
+	has(t, s.assay(2, "audit", "prove", "nobody", "--dir", s.dir), `no record in the log is of the decision "nobody"`)
+	has(t, s.assay(2, "audit", "prove", "400", "--dir", s.dir), "no checkpoint covers it")
+	forged := strings.Replace(s.answers[200], `"leaf_hash":"`, `"leaf_hash":"AAAA`, 1)
+	forged = forged[:strings.Index(forged, "AAAA")+4] + s.answers[201][strings.Index(s.answers[201], `"leaf_hash":"`)+17:]
+	has(t, s.assay(2, "audit", "prove", "--receipt", s.put("receipt", forged), "--dir", s.dir), "is not what the receipt is for")
+	has(t, s.assay(2, "audit", "prove", "--check", outside, "--key", s.keys), "is neither a proof")
+}

@@ -1,0 +1,255 @@
+package ledger
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// batchBytes is how much one write takes at most, a record that does not fit any more apart; durableBatches is how many
+// batches wait in durable mode before Append itself waits.
+const (
+	batchBytes     = 1 << 20
+	durableBatches = 8
+)
+
+// batch is what is written and synced at once. It is filled under the queue's lock, and belongs to the committing
+// goroutine from take on. first and err are set before done is closed.
+type batch struct {
+	lines  []byte
+	hashes []tlog.Hash
+	times  times
+	first  int64
+	err    error
+	done   chan struct{}
+}
+
+// add queues a record. It gives the batch that it is in and its place there.
+func (l *Ledger) add(ctx context.Context, at time.Time, leaf tlog.Hash, record []byte) (*batch, int, error) {
+	need := int64(lineExtra + len(record))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for {
+		if l.closed {
+			return nil, 0, ErrClosed
+		}
+		if l.config.Mode == Buffered && l.waiting+need > l.config.BufferBytes {
+			l.dropped++
+			return nil, 0, ErrDropped
+		}
+		if l.config.Mode == Buffered || l.waiting+need <= durableBatches*batchBytes {
+			break
+		}
+		room := l.room
+		l.mu.Unlock()
+		select {
+		case <-room:
+			l.mu.Lock()
+		case <-ctx.Done():
+			l.mu.Lock()
+			return nil, 0, ctx.Err()
+		}
+	}
+	var b *batch
+	if n := len(l.queue); n > 0 && len(l.queue[n-1].lines) < batchBytes {
+		b = l.queue[n-1]
+	} else {
+		b = &batch{done: make(chan struct{})}
+		if n := len(l.spare); n > 0 {
+			b.lines, l.spare = l.spare[n-1][:0], l.spare[:n-1]
+		} else if len(l.queue) > 0 { // the disk is behind: it will be full
+			b.lines = make([]byte, 0, batchBytes+batchBytes/8)
+		}
+		l.queue = append(l.queue, b)
+	}
+	b.lines = appendLine(b.lines, leaf, record)
+	b.hashes = append(b.hashes, leaf)
+	b.times.add(at)
+	l.waiting += need
+	return b, len(b.hashes) - 1, nil
+}
+
+// take gives the batch that waits longest, nil if none does.
+func (l *Ledger) take() *batch {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.queue) == 0 {
+		return nil
+	}
+	b := l.queue[0]
+	l.queue[0] = nil
+	l.queue = l.queue[1:]
+	return b
+}
+
+// settled gives a batch's room back, once nobody needs its lines any more.
+func (l *Ledger) settled(b *batch) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.waiting -= int64(len(b.lines))
+	if len(l.spare) < 2 {
+		l.spare = append(l.spare, b.lines)
+	}
+	b.lines = nil
+	close(l.room)
+	l.room = make(chan struct{})
+}
+
+// commitLoop is the one goroutine that writes records.
+func (l *Ledger) commitLoop() {
+	defer close(l.committed)
+	for {
+		for b := l.take(); b != nil; b = l.take() {
+			l.settle(b)
+			l.rotateIfDue()
+		}
+		l.rotateIfDue()
+		select {
+		case <-l.wake:
+		case <-l.closing:
+			if b := l.take(); b != nil { // added while closing
+				l.settle(b)
+				continue
+			}
+			return
+		}
+	}
+}
+
+// settle commits a batch. In buffered mode nobody waits for it, so it is tried again until it is on disk or the ledger
+// is closed; memory stays bounded because what comes meanwhile is dropped.
+func (l *Ledger) settle(b *batch) {
+	pause := 50 * time.Millisecond
+	for {
+		b.err = l.commit(b)
+		if b.err == nil || l.config.Mode == Durable {
+			break
+		}
+		if !l.pauseBeforeRetry(pause) {
+			if b.err = l.commit(b); b.err != nil { // the last attempt: what failed may have been mended since
+				l.drop(len(b.hashes))
+			}
+			break
+		}
+		pause = min(2*pause, 2*time.Second)
+	}
+	if b.err == nil {
+		l.grow(b)
+	}
+	close(b.done)
+	l.settled(b)
+}
+
+// pauseBeforeRetry waits; false: the ledger is being closed.
+func (l *Ledger) pauseBeforeRetry(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-l.closing:
+		return false
+	}
+}
+
+func (l *Ledger) drop(records int) {
+	l.mu.Lock()
+	l.dropped += int64(records)
+	l.mu.Unlock()
+	l.config.Observer.Dropped(records)
+}
+
+// commit writes a batch behind the good bytes of the segment and makes it durable. After an error nothing of it counts.
+func (l *Ledger) commit(b *batch) error {
+	began := time.Now()
+	if l.broken {
+		if err := l.mend(); err != nil {
+			return l.failed(err)
+		}
+	}
+	_, err := l.file.WriteAt(b.lines, l.offset)
+	if err == nil {
+		err = l.file.datasync()
+	}
+	if err != nil {
+		l.broken = true
+		if mended := l.mend(); mended != nil {
+			err = fmt.Errorf("%w; and cutting it off again: %w", err, mended)
+		}
+		return l.failed(err)
+	}
+	if l.offset == 0 {
+		l.begun = l.config.Now()
+	}
+	b.first = l.size.Load()
+	l.offset += int64(len(b.lines))
+	l.times.add(b.times.first)
+	l.times.add(b.times.last)
+	l.size.Add(int64(len(b.hashes)))
+	l.problems.clear(codeWrite)
+	l.config.Observer.Committed(len(b.hashes), len(b.lines), time.Since(began))
+	return nil
+}
+
+func (l *Ledger) failed(err error) error {
+	err = fmt.Errorf("audit log: %w", err)
+	now := l.config.Now()
+	l.mu.Lock()
+	if l.notes.outage.IsZero() {
+		l.notes.outage = now
+	}
+	l.mu.Unlock()
+	l.problems.set(now, codeWrite, err)
+	l.config.Observer.Failed(err)
+	return err
+}
+
+const page = 4096
+
+// mend brings the segment back to its last good byte after a failed write or sync. The file is opened anew, because the
+// old descriptor may have reported its only error already; the last page is written once more, because it shares
+// its block with bytes whose write-back failed.
+func (l *Ledger) mend() error {
+	if l.nameless {
+		if err := l.config.disk.syncDir(l.path(segmentsDir)); err != nil {
+			return err
+		}
+		l.nameless = false
+	}
+	f, err := l.config.disk.open(l.path(segmentName(l.first, plainSuffix)), false)
+	if err != nil {
+		return err
+	}
+	if err := restore(f, l.offset); err != nil {
+		_ = f.Close() // the first error is the one that matters
+		return err
+	}
+	_ = l.file.Close() // whatever it still reports is about bytes that are cut off
+	l.file, l.broken = f, false
+	return nil
+}
+
+func restore(f segmentFile, offset int64) error {
+	size, err := f.size()
+	if err != nil {
+		return err
+	}
+	if size < offset {
+		return fmt.Errorf("the segment has %d bytes, of which %d were acknowledged: it was altered while it was open", size, offset)
+	}
+	if err := f.Truncate(offset); err != nil {
+		return err
+	}
+	if start := offset / page * page; start < offset {
+		good := make([]byte, offset-start)
+		if _, err := f.ReadAt(good, start); err != nil {
+			return err
+		}
+		if _, err := f.WriteAt(good, start); err != nil {
+			return err
+		}
+	}
+	return f.datasync()
+}

@@ -1,0 +1,188 @@
+package ledger
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"os"
+
+	"github.com/klauspost/compress/zstd"
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// frameBytes is how much of a segment one zstd frame holds. Frames can be unpacked each for itself, so one record is
+// read without what stands before it; together they are a file that `zstd -d` reads.
+const frameBytes = 1 << 20
+
+// frame is where a zstd frame begins: at which record, and where in the compressed file.
+type frame struct {
+	Index  int64 `json:"index"`
+	Packed int64 `json:"packed"`
+	Offset int64 `json:"offset"`
+}
+
+// compressSealed compresses the segments that are sealed. The compressed form gets its name when it is on disk and was
+// read back; only then the plain one goes, so at every moment one of them is whole.
+func (l *Ledger) compressSealed(ctx context.Context) error {
+	segments, err := listSegments(l.config.Dir)
+	if err != nil {
+		return err
+	}
+	for i, s := range segments {
+		if i == len(segments)-1 || !s.plain {
+			continue
+		}
+		if !s.compressed {
+			if err := l.compress(ctx, s.first); err != nil {
+				return fmt.Errorf("compressing %s: %w", segmentName(s.first, plainSuffix), err)
+			}
+		}
+		if err := l.config.disk.remove(l.path(segmentName(s.first, plainSuffix))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *Ledger) compress(ctx context.Context, first int64) error {
+	s, err := readSeal(l.config.Dir, first)
+	if err != nil {
+		return err
+	}
+	target := l.path(segmentName(first, compressedSuffix))
+	temporary := target + temporarySuffix
+	sum, err := l.pack(ctx, s, temporary)
+	if err == nil {
+		err = sameContent(temporary, sum)
+	}
+	if err == nil {
+		var data []byte
+		if data, err = s.encode(); err == nil {
+			err = l.config.disk.put(l.path(segmentName(first, sealSuffix)), data, true)
+		}
+	}
+	if err == nil {
+		err = l.config.disk.rename(temporary, target)
+	}
+	if err != nil {
+		if removed := l.config.disk.remove(temporary); removed != nil && !errors.Is(removed, fs.ErrNotExist) {
+			return errors.Join(err, removed)
+		}
+		return err
+	}
+	return l.config.disk.syncDir(l.path(segmentsDir))
+}
+
+// pack writes a segment's compressed form, durable under its temporary name, notes the frames in its seal and gives the
+// digest of what went in. A segment that is not what its seal says stays as it is.
+func (l *Ledger) pack(ctx context.Context, s *seal, temporary string) (sum []byte, err error) {
+	before := tree{}
+	if s.First > 0 {
+		previous, err := sealEndingAt(l.config.Dir, s.First)
+		if err != nil {
+			return nil, err
+		}
+		before = previous.tree()
+		before = before.clone()
+	}
+	encoder, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		return nil, err
+	}
+	in, err := os.Open(l.path(segmentName(s.First, plainSuffix)))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = in.Close() }() // only read
+	out, err := l.config.disk.open(temporary, true)
+	if err != nil {
+		return nil, err
+	}
+	p := packer{out: out, encoder: encoder, sum: sha256.New(), index: s.First}
+	found, err := scan(ctx, in, func(leaf tlog.Hash, event []byte) error {
+		before.add(leaf, func(tile) {})
+		return p.add(leaf, event)
+	})
+	if err == nil && (found.bad != nil || found.count != s.Count || before.root() != s.Root) {
+		err = &DamageError{Index: s.First + found.count, File: segmentName(s.First, plainSuffix), Offset: found.bytes,
+			What: "the segment is not what was sealed: it was altered since; it is left as it is", Advice: "see `assay audit verify`"}
+	}
+	if err == nil {
+		err = p.flush()
+	}
+	if err == nil {
+		err = out.Truncate(p.packed) // a longer one may have been left by a crash
+	}
+	if err == nil {
+		err = out.datasync()
+	}
+	s.Frames = p.frames
+	return p.sum.Sum(nil), errors.Join(err, out.Close())
+}
+
+type packer struct {
+	out     segmentFile
+	encoder *zstd.Encoder
+	sum     hash.Hash
+	frames  []frame
+	chunk   []byte
+	space   []byte
+	index   int64 // of the next record
+	began   int64 // of the chunk's first record
+	packed  int64
+	offset  int64 // of the chunk
+}
+
+func (p *packer) add(leaf tlog.Hash, event []byte) error {
+	if len(p.chunk) == 0 {
+		p.began = p.index
+	}
+	p.chunk = appendLine(p.chunk, leaf, event)
+	p.index++
+	if len(p.chunk) >= frameBytes {
+		return p.flush()
+	}
+	return nil
+}
+
+func (p *packer) flush() error {
+	if len(p.chunk) == 0 {
+		return nil
+	}
+	p.sum.Write(p.chunk)
+	p.space = p.encoder.EncodeAll(p.chunk, p.space[:0])
+	if _, err := p.out.WriteAt(p.space, p.packed); err != nil {
+		return err
+	}
+	p.frames = append(p.frames, frame{Index: p.began, Packed: p.packed, Offset: p.offset})
+	p.packed += int64(len(p.space))
+	p.offset += int64(len(p.chunk))
+	p.chunk = p.chunk[:0]
+	return nil
+}
+
+// sameContent reads a compressed file back.
+func sameContent(path string, want []byte) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	unpacked, err := unpack(f)
+	if err != nil {
+		return errors.Join(err, f.Close())
+	}
+	sum := sha256.New()
+	_, err = io.Copy(sum, unpacked)
+	if err = errors.Join(err, unpacked.Close()); err != nil {
+		return err
+	}
+	if !bytes.Equal(sum.Sum(nil), want) {
+		return errors.New("what was read back is not what was written")
+	}
+	return nil
+}

@@ -1,0 +1,205 @@
+package audit
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/assaypdp/assay/pdp"
+)
+
+// tokenParts is the encoded part of a record that follows from a token, its verification and a mask. It is immutable.
+type tokenParts struct {
+	of    *pdp.Token
+	found *pdp.Verification
+	// epoch is Pseudonyms.Epoch as of when it was encoded; empty where there was no key.
+	epoch string
+
+	input   []byte // "token":{…},"verification":{…}
+	summary []byte // the answer's token object
+	custom  []byte // ,"lifetime_seconds":…,"key":…
+	notes   notes
+
+	request *paths // of the mask, below input.request
+}
+
+// partsOf gives the token's part, kept where the mask allows and nothing of it changed.
+func (r *Recorder) partsOf(f *pdp.Facts, m *Mask, at time.Time) (*tokenParts, error) {
+	epoch := r.c.Pseudonyms.Epoch(at)
+	if m.Kept != nil {
+		if p := m.Kept.parts.Load(); p != nil && p.of == f.Token && p.found == f.Verification && p.epoch == epoch {
+			return p, nil
+		}
+	}
+	p := &tokenParts{of: f.Token, found: f.Verification, epoch: epoch, request: newPaths(m.ClearRequest, m.PseudonymiseRequest)}
+	if err := p.encode(r.c.Pseudonyms, m, at); err != nil {
+		return nil, err
+	}
+	if m.Kept != nil && (epoch == "" || !p.notes.withoutKey) {
+		m.Kept.parts.Store(p)
+	}
+	return p, nil
+}
+
+func (p *tokenParts) encode(pseudonyms Pseudonyms, m *Mask, at time.Time) error {
+	w := &walk{pseudonyms: pseudonyms, at: at, notes: &p.notes, named: true}
+	var named *paths
+	if p.found.Verified() {
+		w.issuer = p.found.Trust.Issuer.ID
+		named = newPaths(m.Clear, m.Pseudonymise)
+	}
+	header := p.header(w)
+	id := p.id(w, named)
+	if err := p.encodeInput(w, named, header, id); err != nil {
+		return err
+	}
+	p.encodeSummary(named, header, id)
+	p.encodeCustom()
+	return nil
+}
+
+// header is the texts of the token's header that may be written, as JSON members that begin with a comma. Whoever made
+// the token chose them, so only what Assay knows is written as it is.
+func (p *tokenParts) header(w *walk) [5][]byte {
+	h := &p.of.Header
+	var members [5][]byte
+	for i, m := range [...]struct {
+		name, value string
+		plain       bool
+	}{
+		{"alg", h.Algorithm, known(knownAlgorithms, h.Algorithm)},
+		{"enc", h.Encryption, known(knownEncryptions, h.Encryption)},
+		{"kid", h.KeyID, p.knownKey(h.KeyID)},
+		{"typ", h.Type, known(knownTypes, h.Type)},
+		{"cty", h.ContentType, known(knownTypes, h.ContentType)},
+	} {
+		if m.value == "" {
+			continue
+		}
+		member := append([]byte(`,"`), m.name...)
+		member = append(member, `":`...)
+		if m.plain {
+			members[i] = appendString(member, m.value)
+			continue
+		}
+		w.pointer, w.kind = append(w.pointer[:0], "/input/token/"+m.name...), append(w.kind[:0], "header."+m.name...)
+		if member, wrote, _ := w.pseudonym(member, m.value); wrote { // cannot fail
+			members[i] = member
+		}
+	}
+	return members
+}
+
+// knownKey tells whether a kid is that of one of the keys of the token's issuer.
+func (p *tokenParts) knownKey(kid string) bool {
+	if p.found.Trust == nil || kid == "" {
+		return false
+	}
+	_, known := p.found.Trust.KeyByID(kid)
+	return known || p.found.Key != nil && p.found.Key.ID == kid
+}
+
+// id is the JSON text of the token's identifier, empty where none may be written.
+func (p *tokenParts) id(w *walk, named *paths) []byte {
+	if !p.found.Verified() || p.of.ID == "" {
+		return nil
+	}
+	if named.at("jti").under(erased) == cleared {
+		return appendString(nil, p.of.ID)
+	}
+	w.pointer, w.kind = append(w.pointer[:0], "/input/token/id"...), append(w.kind[:0], "jti"...)
+	text, wrote, _ := w.pseudonym(nil, p.of.ID) // cannot fail
+	if !wrote {
+		return nil
+	}
+	return text
+}
+
+func (p *tokenParts) encodeInput(w *walk, named *paths, header [5][]byte, id []byte) error {
+	t, v := p.of, p.found
+	dst := append(make([]byte, 0, 1024), `"token":{"size":`...)
+	dst = strconv.AppendInt(dst, int64(t.Size), 10)
+	dst = appendMember(dst, "kind", t.Kind)
+	for _, member := range header {
+		dst = append(dst, member...)
+	}
+	if len(t.Header.KeyReferences) > 0 {
+		dst = appendStrings(append(dst, `,"key_references":`...), t.Header.KeyReferences)
+	}
+	if id != nil {
+		dst = append(append(dst, `,"id":`...), id...)
+	}
+	if v.Encrypted {
+		dst = append(dst, `,"encrypted":true`...)
+	}
+	if v.Verified() {
+		dst = append(dst, `,"claims":`...)
+		w.pointer, w.kind = append(w.pointer[:0], "/input/token/claims"...), w.kind[:0]
+		var err error
+		if dst, err = w.object(dst, t.Claims, named, named.as); err != nil {
+			return err
+		}
+	}
+	dst = append(dst, `},"verification":{"status":`...)
+	dst = appendString(dst, string(v.Status))
+	if v.Reason != nil {
+		dst = appendMember(dst, "code", v.Reason.Code)
+	}
+	if v.Verified() {
+		dst = appendMember(dst, "issuer", v.Trust.Issuer.ID)
+		dst = appendMember(dst, "alg", v.Algorithm)
+		dst = appendKey(append(dst, `,"key":`...), v.Key)
+	}
+	p.input = append(dst, '}')
+	return nil
+}
+
+func appendKey(dst []byte, k *pdp.Key) []byte {
+	dst = appendString(append(dst, `{"thumbprint":`...), k.Thumbprint)
+	dst = appendMember(dst, "kid", k.ID)
+	dst = appendMember(dst, "kty", k.Type())
+	dst = appendMember(dst, "crv", k.Curve())
+	dst = strconv.AppendInt(append(dst, `,"bits":`...), int64(k.Bits()), 10)
+	if !k.Created.IsZero() {
+		dst = strconv.AppendInt(append(dst, `,"created":`...), k.Created.Unix(), 10)
+	}
+	dst = appendMember(dst, "alg", k.Algorithm)
+	return append(dst, '}')
+}
+
+func appendMember(dst []byte, name, value string) []byte {
+	if value == "" {
+		return dst
+	}
+	dst = append(append(append(dst, `,"`...), name...), `":`...)
+	return appendString(dst, value)
+}
+
+func (p *tokenParts) encodeSummary(named *paths, header [5][]byte, id []byte) {
+	t, v := p.of, p.found
+	dst := appendString([]byte(`{"status":`), string(v.Status))
+	dst = appendMember(dst, "kind", t.Kind)
+	for _, i := range [...]int{0, 2, 3} { // alg, kid, typ
+		dst = append(dst, header[i]...)
+	}
+	if v.Verified() {
+		dst = appendMember(dst, "issuer", v.Trust.Issuer.ID)
+		if id != nil {
+			dst = append(append(dst, `,"token_id":`...), id...)
+		}
+		if t.ExpiresAt != nil && named.at("exp").under(erased) == cleared {
+			dst = append(append(dst, `,"expires_at":`...), t.ExpiresAt.String()...)
+		}
+	}
+	p.summary = append(dst, '}')
+}
+
+func (p *tokenParts) encodeCustom() {
+	t, v := p.of, p.found
+	if !v.Verified() {
+		return
+	}
+	if t.ExpiresAt != nil && t.IssuedAt != nil {
+		p.custom = strconv.AppendInt(append(p.custom, `,"lifetime_seconds":`...), t.ExpiresAt.Floor()-t.IssuedAt.Floor(), 10)
+	}
+	p.custom = appendMember(p.custom, "key", v.Key.Thumbprint)
+}
