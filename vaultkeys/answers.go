@@ -65,8 +65,9 @@ func (k *Keyring) believed(name string, now time.Time) (*heldKey, *reading, erro
 // A record is trusted less long for signing than for verifying: a version made after it was read is due
 // after publish_ahead at the earliest, rotate_every as a rule. Past that, another replica may be retiring
 // what we would sign with.
-func (k *Keyring) Signer(name string) (SigningKey, error) {
-	now := k.c.Now()
+func (k *Keyring) Signer(name string) (SigningKey, error) { return k.signerAt(name, k.c.Now()) }
+
+func (k *Keyring) signerAt(name string, now time.Time) (SigningKey, error) {
 	key, r, err := k.believed(name, now)
 	if err != nil {
 		return SigningKey{}, err

@@ -13,7 +13,8 @@ func (k *Keyring) Choose(names []string) string {
 	now, chosen, unread := k.c.Now(), "", ""
 	var since SigningKey
 	for _, name := range names {
-		signer, err := k.Signer(name)
+		// At the one moment: a version that becomes due between two looks at the clock would count as unpublished.
+		signer, err := k.signerAt(name, now)
 		if errors.Is(err, ErrNotKnown) && unread == "" {
 			unread = name
 		}

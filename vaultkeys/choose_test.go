@@ -61,3 +61,35 @@ func TestChoose(t *testing.T) {
 		t.Errorf("of no keys: %q", got)
 	}
 }
+
+// The clock goes on while keys are compared: here the old key's version becomes due between the first look and the next.
+func TestChooseLooksAtTheClockOnce(t *testing.T) {
+	periods := testPeriods
+	periods.RotateEvery, periods.PublishAhead = 20*time.Second, 20*time.Second
+	var f *fixture
+	ticks := false
+	f = newFixture(t, func(o *Config) {
+		o.Keys = []KeyConfig{{Name: "next", Type: "ecdsa-p256", Periods: periods}, {Name: "access", Type: "ecdsa-p256", Periods: periods}}
+		still := o.Now
+		o.Now = func() time.Time {
+			now := still()
+			if ticks {
+				f.advance(time.Second)
+			}
+			return now
+		}
+	})
+	for name, versions := range map[string][][2]int{"next": {{1, 30}}, "access": {{1, 0}, {2, 30}}} {
+		r := withKeys(t, record(1, 0, versions...), map[int]Version{})
+		r.Name = name
+		f.set(name, r, nil)
+	}
+	f.advance(49 * time.Second)
+	if err := f.ring.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ticks = true
+	if got := f.ring.Choose([]string{"next", "access"}); got != "access" {
+		t.Errorf("%s signs a second before it was published for publish_ahead", got)
+	}
+}

@@ -216,14 +216,14 @@ func TestNoDecisionIsNeverAnAllow(t *testing.T) {
 		problem string
 	}{
 		{"unavailable", func(context.Context, *pdp.Request) (*pdp.Decision, error) {
-			return nil, fmt.Errorf("%w: disk of host db7 is full", pdp.ErrUnavailable)
+			return nil, fmt.Errorf("%w: disk of host innards is full", pdp.ErrUnavailable)
 		}, 503, "unavailable"},
 		{"out of time", waitForIt, 503, "timed-out"},
-		{"fault", func(context.Context, *pdp.Request) (*pdp.Decision, error) { return nil, errors.New("db7 nil") }, 500, "internal"},
-		{"panic", func(context.Context, *pdp.Request) (*pdp.Decision, error) { panic("db7") }, 500, "internal"},
+		{"fault", func(context.Context, *pdp.Request) (*pdp.Decision, error) { return nil, errors.New("innards nil") }, 500, "internal"},
+		{"panic", func(context.Context, *pdp.Request) (*pdp.Decision, error) { panic("innards") }, 500, "internal"},
 		{"no JSON form", func(_ context.Context, r *pdp.Request) (*pdp.Decision, error) {
 			d := allowed(r)
-			d.Claims["db7"] = make(chan int)
+			d.Claims["innards"] = make(chan int)
 			return d, nil
 		}, 500, "internal"},
 	} {
@@ -236,7 +236,7 @@ func TestNoDecisionIsNeverAnAllow(t *testing.T) {
 			})
 			a := do(t, server.Client(), "POST", server.URL+"/decide", `{"token":"a"}`)
 			a.wants(t, c.status, c.problem)
-			if strings.Contains(a.body, "db7") || strings.Contains(a.body, "allow\"") {
+			if strings.Contains(a.body, "innards") || strings.Contains(a.body, "allow\"") {
 				t.Errorf("internals in %s", a.body)
 			}
 			if c.status == http.StatusServiceUnavailable && a.Header.Get("Retry-After") == "" {
