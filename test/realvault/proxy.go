@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/assaypdp/assay/test/loopback"
 )
 
 // Fault is what happens to requests on their way through a Proxy. The zero value is no fault.
@@ -30,6 +32,7 @@ type Proxy struct {
 
 	target *url.URL
 	next   http.Handler
+	port   *loopback.Port // kept for Accept
 
 	mu     sync.Mutex // guards what follows
 	fault  Fault
@@ -49,7 +52,10 @@ func NewProxy(address string) (*Proxy, error) {
 		Rewrite:      func(r *httputil.ProxyRequest) { r.SetURL(target) },
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
 	}
-	return p, p.listen("127.0.0.1:0")
+	if p.port, err = loopback.Reserve(); err != nil {
+		return nil, err
+	}
+	return p, p.listen(p.port.Address)
 }
 
 func (p *Proxy) listen(address string) error {
@@ -119,7 +125,7 @@ func (p *Proxy) Refuse() error {
 }
 
 // Accept takes connections again, on the same address, after Refuse.
-func (p *Proxy) Accept() error { return p.listen(strings.TrimPrefix(p.Address, "http://")) }
+func (p *Proxy) Accept() error { return p.listen(p.port.Address) }
 
 // Count says how many requests came whose path (after /v1/) starts so.
 func (p *Proxy) Count(path string) int {
@@ -137,8 +143,9 @@ func (p *Proxy) Count(path string) int {
 // Close ends the proxy.
 func (p *Proxy) Close() error {
 	p.Set(Fault{})
-	if err := p.Refuse(); err != nil && !errors.Is(err, http.ErrServerClosed) {
-		return err
+	err := p.Refuse()
+	if errors.Is(err, http.ErrServerClosed) {
+		err = nil
 	}
-	return nil
+	return errors.Join(err, p.port.Release())
 }

@@ -16,6 +16,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/assaypdp/assay/test/loopback"
 )
 
 // Options say how to launch a server.
@@ -34,6 +36,7 @@ type Server struct {
 	Address, RootToken string
 
 	options   Options
+	port      *loopback.Port // kept for Restart
 	unsealKey string
 	process   *process
 }
@@ -48,12 +51,16 @@ type process struct {
 
 // Launch starts a server on a free port of 127.0.0.1 and waits until it serves, unsealed.
 func Launch(ctx context.Context, o Options) (*Server, error) {
-	s := &Server{options: o}
-	return s, s.start(ctx, "127.0.0.1:0")
+	port, err := loopback.Reserve()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{options: o, port: port}
+	return s, s.start(ctx)
 }
 
-func (s *Server) start(ctx context.Context, listen string) error {
-	arguments := []string{"-listen", listen, "-exit-with-stdin"}
+func (s *Server) start(ctx context.Context) error {
+	arguments := []string{"-listen", s.port.Address, "-exit-with-stdin"}
 	if s.options.Dir != "" {
 		arguments = append(arguments, "-storage", "file", "-dir", s.options.Dir)
 	}
@@ -142,12 +149,18 @@ func (s *Server) Kill() {
 	<-s.process.exited
 }
 
+// Close kills the server for good.
+func (s *Server) Close() {
+	s.Kill()
+	_ = s.port.Release() // nobody needs the port any more
+}
+
 // Restart starts a server over files again, on the same address, after Stop or Kill.
 func (s *Server) Restart(ctx context.Context) error {
 	if s.options.Dir == "" {
 		return errors.New("a Vault in memory cannot be started again: launch it with a Dir")
 	}
-	return s.start(ctx, strings.TrimPrefix(s.Address, "http://"))
+	return s.start(ctx)
 }
 
 // Seal seals the server.

@@ -9,13 +9,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/assaypdp/assay/test/loopback"
 )
 
 // Nodes is the size of the cluster.
@@ -25,6 +26,7 @@ const Nodes = 3
 type Cluster struct {
 	program, dir string
 	nodes        [Nodes]*node
+	ports        []*loopback.Port // all nodes', kept while a node is down
 }
 
 type node struct {
@@ -32,6 +34,9 @@ type node struct {
 	client, monitor string // host:port
 	process         *exec.Cmd
 }
+
+// portsOfNode are those for clients, for the monitor and for the other nodes.
+const portsOfNode = 3
 
 // Build builds the server into a folder.
 func Build(dir string) (program string, err error) {
@@ -51,22 +56,26 @@ jetstream: {store_dir: "%[4]s/n%[1]d", max_file_store: 256MB, sync_interval: alw
 cluster: {name: test, listen: "%[5]s", no_advertise: true, routes: [%[6]s]}
 `
 
-// Start starts the servers on free ports, with their state in dir.
+// Start starts the servers on ports of their own, with their state in dir.
 func Start(program, dir string) (*Cluster, error) {
 	c := &Cluster{program: program, dir: dir}
-	ports, err := freePorts(3 * Nodes)
-	if err != nil {
-		return nil, err
+	for range portsOfNode * Nodes {
+		port, err := loopback.Reserve()
+		if err != nil {
+			return nil, errors.Join(err, c.Stop())
+		}
+		c.ports = append(c.ports, port)
 	}
+	address := func(node, port int) string { return c.ports[portsOfNode*node+port].Address }
 	routes := make([]string, Nodes)
 	for i := range Nodes {
-		routes[i] = fmt.Sprintf("%q", "nats://"+ports[3*i+2])
+		routes[i] = fmt.Sprintf("%q", "nats://"+address(i, 2))
 	}
 	for i := range c.nodes {
-		n := &node{config: filepath.Join(dir, fmt.Sprintf("n%d.conf", i)), client: ports[3*i], monitor: ports[3*i+1]}
-		text := fmt.Sprintf(nodeConfig, i, n.client, n.monitor, dir, ports[3*i+2], strings.Join(routes, ", "))
+		n := &node{config: filepath.Join(dir, fmt.Sprintf("n%d.conf", i)), client: address(i, 0), monitor: address(i, 1)}
+		text := fmt.Sprintf(nodeConfig, i, n.client, n.monitor, dir, address(i, 2), strings.Join(routes, ", "))
 		if err := os.WriteFile(n.config, []byte(text), 0o600); err != nil {
-			return nil, err
+			return nil, errors.Join(err, c.Stop())
 		}
 		c.nodes[i] = n
 		if err := c.Return(i); err != nil {
@@ -74,18 +83,6 @@ func Start(program, dir string) (*Cluster, error) {
 		}
 	}
 	return c, nil
-}
-
-func freePorts(n int) (addresses []string, err error) {
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close() //nolint:errcheck // a listener that served nobody
-		addresses = append(addresses, l.Addr().String())
-	}
-	return addresses, nil
 }
 
 // Kill ends a server with SIGKILL, as a crash would.
@@ -115,13 +112,16 @@ func (c *Cluster) Return(i int) error {
 	return nil
 }
 
-// Stop kills what still runs.
+// Stop kills what still runs, and gives the ports back.
 func (c *Cluster) Stop() error {
 	var problems []error
 	for i, n := range c.nodes {
 		if n != nil {
 			problems = append(problems, c.Kill(i))
 		}
+	}
+	for _, port := range c.ports {
+		problems = append(problems, port.Release())
 	}
 	return errors.Join(problems...)
 }
@@ -131,7 +131,7 @@ func (c *Cluster) Address(i int) string { return c.nodes[i].client }
 
 // Leader asks the servers which of them leads the stream; -1 where none says that it does.
 func (c *Cluster) Leader(stream string) int {
-	client := http.Client{Timeout: 500 * time.Millisecond}
+	client := http.Client{Timeout: 5 * time.Second}
 	for i, n := range c.nodes {
 		if n.process == nil {
 			continue

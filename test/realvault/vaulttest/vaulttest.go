@@ -18,7 +18,7 @@ import (
 )
 
 // startTimeout bounds a launch, not a build.
-const startTimeout = 60 * time.Second
+const startTimeout = 3 * time.Minute
 
 // Option changes how Start launches the server.
 type Option func(testing.TB, *realvault.Options)
@@ -40,7 +40,7 @@ func Start(t testing.TB, options ...Option) *realvault.Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(s.Kill)
+	t.Cleanup(s.Close)
 	return s
 }
 
