@@ -278,9 +278,12 @@ func (a *authority) client(t *testing.T, template *x509.Certificate) *http.Clien
 	return &http.Client{Transport: transport}
 }
 
-// serve runs a Server until the test ends, and gives its address.
+// serve runs a Server until the test ends, and gives its address. It has patience with a busy machine: net/http counts
+// the TLS handshake, too, as reading the header.
 func serve(t *testing.T, c httpapi.ServerConfig) string {
 	t.Helper()
+	const patience = 3 * time.Minute
+	c.ReadHeaderTimeout, c.ReadTimeout, c.WriteTimeout, c.ShutdownTimeout = patience, patience, patience, patience
 	server, err := httpapi.NewServer(c)
 	if err != nil {
 		t.Fatal(err)

@@ -116,7 +116,7 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("no line %s", line)
 		}
 	}
-	if strings.Contains(a.body, "9d2") {
+	if strings.Contains(a.body, "random-9d2") {
 		t.Error("a label holds what the caller chose")
 	}
 	plain := do(t, server.Client(), "GET", server.URL+"/metrics", "").wantsStatus(t, 200)

@@ -76,7 +76,8 @@ func startAPI(t *testing.T, api *httpapi.API) *httptest.Server {
 
 func build(t testing.TB, change func(*httpapi.Config)) *httpapi.API {
 	t.Helper()
-	c := httpapi.Config{Decider: &judge{}, Hosts: httpapi.DefaultHosts("127.0.0.1:0"), Open: true}
+	// No request is to end because a busy machine took longer over it than the default's second.
+	c := httpapi.Config{Decider: &judge{}, Hosts: httpapi.DefaultHosts("127.0.0.1:0"), Open: true, Timeout: 3 * time.Minute}
 	if change != nil {
 		change(&c)
 	}

@@ -148,8 +148,20 @@ func TestABodyThatComesTooSlowly(t *testing.T) {
 
 func TestHeaderLimit(t *testing.T) {
 	address := serve(t, httpapi.ServerConfig{API: build(t, nil), MaxHeader: 8 << 10})
-	a := do(t, http.DefaultClient, "GET", "http://"+address+"/livez", "", "X-Large: "+strings.Repeat("x", 32<<10))
-	a.wantsStatus(t, 431)
+	r, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+address+"/livez", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("X-Large", strings.Repeat("x", 32<<10))
+	response, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Its body is not read: net/http resets the connection half a second later, with the rest of the field unread.
+	_ = response.Body.Close()
+	if response.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
+		t.Errorf("status %d", response.StatusCode)
+	}
 }
 
 func TestACallerThatGoesAwayEndsItsDecision(t *testing.T) {

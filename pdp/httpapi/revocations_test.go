@@ -276,7 +276,7 @@ func TestWatching(t *testing.T) {
 	if a := ask("GET", "/revocations/changes", "", bearerAll).wantsStatus(t, 200); a.body != `{"changes":[],"next":"7"}` {
 		t.Error(a.body)
 	}
-	want := `{"changes":[{"lifted":false,"at":1795456800,"revocation":{"key":"a","kind":"key","issuer":"https://idp.example","ticket":"500ms"}},` +
+	want := `{"changes":[{"lifted":false,"at":1795456800,"revocation":{"key":"a","kind":"key","issuer":"https://idp.example","ticket":"1m30s"}},` +
 		`{"lifted":true,"at":1795456800,"revocation":{"key":"b"}}],"next":"9"}`
 	if a := ask("GET", "/revocations/changes?cursor=7&kind=key", "", "Authorization: Bearer one;one;revocations").wantsStatus(t, 200); a.body != want {
 		t.Errorf("%s\nwant %s", a.body, want)

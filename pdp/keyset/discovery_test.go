@@ -109,7 +109,7 @@ func TestDiscovery(t *testing.T) {
 			p := &provider{}
 			issuer := serve(t, p.ServeHTTP) + tc.path
 			p.documents = tc.documents(issuer)
-			source, err := Discovery(issuer, HTTPConfig{})
+			source, err := Discovery(issuer, unhurried(HTTPConfig{}))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -127,7 +127,7 @@ func TestDiscovery(t *testing.T) {
 func TestDiscoveryFollowsAMovedJWKS(t *testing.T) {
 	p := &provider{}
 	issuer := serve(t, p.ServeHTTP)
-	source, err := Discovery(issuer, HTTPConfig{})
+	source, err := Discovery(issuer, unhurried(HTTPConfig{}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +148,7 @@ func TestDiscoveryDoesNotLeaveTLS(t *testing.T) {
 	server := httptest.NewTLSServer(p)
 	defer server.Close()
 	p.documents = map[string]any{"/.well-known/openid-configuration": map[string]any{"issuer": server.URL, "jwks_uri": plain}}
-	source, err := Discovery(server.URL, HTTPConfig{Transport: server.Client().Transport})
+	source, err := Discovery(server.URL, unhurried(HTTPConfig{Transport: server.Client().Transport}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -87,8 +87,8 @@ func watchedFile(t *testing.T, path string) (await func(kid, failure string)) {
 		OnLoad:  func(e LoadEvent) { events <- e },
 	})
 	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error)
-	go func() { ended <- set.Run(ctx) }()
+	ended := make(chan error, 1)
+	go func() { ended <- set.Run(ctx); close(ended) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {
@@ -97,7 +97,7 @@ func watchedFile(t *testing.T, path string) (await func(kid, failure string)) {
 	})
 	return func(kid, failure string) {
 		t.Helper()
-		timeout := time.After(10 * time.Second)
+		timeout := time.After(3 * time.Minute)
 		for {
 			if has(set.Trust(issuerA), kid) && (failure == "" || strings.Contains(set.Health()[0].Error, failure)) {
 				return

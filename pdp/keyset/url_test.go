@@ -30,8 +30,15 @@ func document(body []byte) http.HandlerFunc {
 // write ignores what the client does with it: some tests hang up.
 func write(w http.ResponseWriter, body []byte) { _, _ = w.Write(body) }
 
+// unhurried are HTTP settings under which no answer comes too late, on however slow a machine.
+func unhurried(c HTTPConfig) HTTPConfig {
+	c.Timeout = orDefault(c.Timeout, 3*time.Minute)
+	return c
+}
+
 func urlSourceFor(t *testing.T, address string, c HTTPConfig) Source {
 	t.Helper()
+	c = unhurried(c)
 	source, err := URL(address, c)
 	if err != nil {
 		t.Fatal(err)

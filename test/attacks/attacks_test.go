@@ -30,6 +30,8 @@ type attack struct {
 	// from is the standard's section or the CVE that the case comes from.
 	from  string
 	token string
+	// make makes the token when it is sent, where it is about the time left until some moment; else nil.
+	make func() string
 	// request is the decide request's "request"; default {"audience":"orders"}.
 	request string
 	// want is exactly the codes that deny. The token's status follows from the first.
@@ -173,7 +175,11 @@ func TestHostileTokens(t *testing.T) {
 				}
 				seen[family.name+c.name] = true
 				t.Run(c.name, func(t *testing.T) {
-					d := s.decide(t, c.token, c.request)
+					token := c.token
+					if c.make != nil {
+						token = c.make()
+					}
+					d := s.decide(t, token, c.request)
 					if d.Allow {
 						t.Fatalf("ALLOWED; %s", c.from)
 					}

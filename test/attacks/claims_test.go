@@ -51,10 +51,18 @@ func (l *lab) dates() []attack {
 	add("exp -1e308", "RFC 8259 6; CWE-191", m{"exp": raw("-1e308")}, "claims.wrong_type", "claims.unexpected_value", "lifetime.expired")
 	add("nbf -1e308", "RFC 8259 6; CWE-191", m{"nbf": raw("-1e308")}, "claims.wrong_type")
 	add("exp 1e1000", "RFC 8259 6", m{"exp": raw("1e1000")}, "signature.malformed")
-	add("nbf ahead", "RFC 7519 4.1.5", m{"nbf": now + 300}, "lifetime.not_yet_valid")
-	add("nbf just past the leeway", "RFC 7519 4.1.5", m{"nbf": now + 90}, "lifetime.not_yet_valid")
+	ahead := func(name, from string, over func(now int64) m, want ...string) {
+		cases = append(cases, attack{name: name, from: from, want: want, make: func() string {
+			now := time.Now()
+			fresh := *l
+			fresh.now = now
+			return fresh.token(nil, over(now.Unix()))
+		}})
+	}
+	ahead("nbf ahead", "RFC 7519 4.1.5", func(now int64) m { return m{"nbf": now + 300} }, "lifetime.not_yet_valid")
+	ahead("nbf just past the leeway", "RFC 7519 4.1.5", func(now int64) m { return m{"nbf": now + 90} }, "lifetime.not_yet_valid")
 	add("nbf in milliseconds", "RFC 7519 2", m{"nbf": now * 1000}, "lifetime.not_yet_valid", "claims.unexpected_value")
-	add("iat ahead", "RFC 7519 4.1.6", m{"iat": now + 300, "exp": now + 900}, "lifetime.issued_in_future")
+	ahead("iat ahead", "RFC 7519 4.1.6", func(now int64) m { return m{"iat": now + 300, "exp": now + 900} }, "lifetime.issued_in_future")
 	add("iat absent", "RFC 9068 2.2", m{"iat": absent}, "lifetime.missing_iat")
 	add("iat at the epoch", "RFC 7519 4.1.6", m{"iat": 0}, "lifetime.too_long")
 	add("iat negative", "RFC 7519 4.1.6", m{"iat": -1 << 40}, "lifetime.too_long")

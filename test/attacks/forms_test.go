@@ -7,6 +7,7 @@ import (
 	"math/big"
 	"strings"
 	"testing"
+	"time"
 )
 
 // base64 spells a good token's bytes in other ways: each would be a second name for the same token.
@@ -203,7 +204,6 @@ func (l *lab) controls(t *testing.T, s *server) {
 		{"exp with an exponent", l.token(nil, m{"exp": raw(fmt.Sprintf("%d.0e0", now+600))}), ""},
 		{"iat with a fraction", l.token(nil, m{"iat": float64(now) - 0.5}), ""},
 		{"nbf now", l.token(nil, m{"nbf": now}), ""},
-		{"expired within the leeway", l.token(nil, m{"iat": now - 600, "exp": now - 5}), ""},
 		{"the longest life", l.token(nil, m{"iat": now, "exp": now + 3600}), ""},
 		{"typ in capitals", l.token(m{"typ": "AT+JWT"}, nil), ""},
 		{"typ as media type", l.token(m{"typ": "application/at+jwt"}, nil), ""},
@@ -231,4 +231,17 @@ func (l *lab) controls(t *testing.T, s *server) {
 			}
 		})
 	}
+	t.Run("expired within the leeway", func(t *testing.T) {
+		for { // until the answer comes within the 30 s of leeway
+			made := time.Now()
+			d := s.decide(t, l.token(nil, m{"iat": made.Unix() - 600, "exp": made.Unix() - 5}), "")
+			if time.Since(made) > 20*time.Second {
+				continue
+			}
+			if !d.Allow || d.Token.Status != "verified" {
+				t.Errorf("denied, status %s: %+v", d.Token.Status, d.Reasons)
+			}
+			return
+		}
+	})
 }

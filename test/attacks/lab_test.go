@@ -110,6 +110,8 @@ issuers:
   - {issuer: %s, keys: {file: b.json}}
   - {issuer: %s, keys: {file: c.json}, algorithms: [ES256]}
   - {issuer: %s, keys: {file: w.json}}
+policy: {timeout: 20s}
+limits: {request_timeout: 1m}
 `, issuerA, issuerB, issuerC, issuerW))
 	return filepath.Join(dir, "assay.yaml")
 }
@@ -142,7 +144,7 @@ func (l *lab) body(over m) m {
 	l.jti++
 	return merge(m{
 		"iss": issuerA, "sub": l.secret, "aud": "orders", "client_id": "shop", "jti": fmt.Sprintf("jti-%d", l.jti),
-		"iat": l.now.Unix(), "exp": l.now.Unix() + 600, "scope": "orders.read",
+		"iat": l.now.Unix(), "exp": l.now.Unix() + 3000, "scope": "orders.read",
 	}, over)
 }
 

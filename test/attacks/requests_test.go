@@ -4,11 +4,13 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -210,7 +212,7 @@ func (l *lab) rawRequests(t *testing.T, s *server) {
 				t.Fatal(err)
 			}
 			defer func() { _ = conn.Close() }()
-			if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+			if err := conn.SetDeadline(time.Now().Add(3 * time.Minute)); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := io.WriteString(conn, c.bytes); err != nil {
@@ -221,7 +223,9 @@ func (l *lab) rawRequests(t *testing.T, s *server) {
 				t.Fatal(err)
 			}
 			read, err := io.ReadAll(response.Body)
-			if err != nil {
+			// What net/http answers itself ends with the connection, which it resets half a second later where it has left
+			// something unread.
+			if err != nil && !errors.Is(err, syscall.ECONNRESET) {
 				t.Fatal(err)
 			}
 			// 501 and 505 are the answers that RFC 9112 sections 6.1 and 2.3 give to the client's fault.
