@@ -27,8 +27,12 @@ type route struct {
 	api          *API
 	method, path string
 	door         door
-	// places holds those in flight that this route takes one of; nil: it takes none.
+	// places holds those in flight that this route takes one of; nil: it takes none. late: it takes it once it has the
+	// body, so that a body which does not come costs nobody a place.
 	places chan struct{}
+	late   bool
+	// longest is the largest body, where that is less than Config.MaxBody; 0: it is not.
+	longest int64
 	// anyHost: it does not look at Host.
 	anyHost bool
 	// media is the type of its body; empty: application/json.
@@ -54,6 +58,7 @@ type API struct {
 	places   chan struct{} // one element for each decision or order in flight
 	aside    chan struct{} // the same for what must be seen during overload too
 	watching chan struct{} // the same for those who wait for changes
+	telling  chan struct{} // the same for events, which anybody may deliver
 	waiting  atomic.Int64
 	buffered atomic.Int64
 	draining atomic.Bool
@@ -79,6 +84,7 @@ func New(c Config) (*API, error) {
 		places:     make(chan struct{}, c.MaxInFlight),
 		aside:      make(chan struct{}, asideInFlight),
 		watching:   make(chan struct{}, watchingInFlight),
+		telling:    make(chan struct{}, eventsInFlight),
 		failures:   newFailures(c.Log, c.Now),
 	}
 	a.pool.New = func() any { return &exchange{api: a} }

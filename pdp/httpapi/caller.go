@@ -169,6 +169,10 @@ const status499 = 499
 func (a *API) undecided(x *exchange, err error) error {
 	var p *problem
 	switch {
+	case !a.c.Now().Before(x.start.Add(a.c.Timeout)):
+		// Before the other question: the deadline of the body's reading, which is this one, ends the watch for a caller that
+		// goes away, and looks like one.
+		p = problemf(timedOut, "no decision within %s; ask again", a.c.Timeout).retry(retryAfter)
 	case x.r.Context().Err() != nil:
 		p = &problem{problemType: problemType{"gone", "The caller went away", status499}, cause: err}
 	case x.ctx.Err() != nil:

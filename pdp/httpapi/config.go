@@ -28,6 +28,7 @@ const (
 const (
 	asideInFlight     = 16 // requests for metrics and documents that ask who calls
 	watchingInFlight  = 64 // requests that wait for changes
+	eventsInFlight    = 64 // events that are examined
 	batchWorkers      = 16 // goroutines for one batch
 	maxRequestID      = 128
 	defaultJWKSMaxAge = 5 * time.Minute

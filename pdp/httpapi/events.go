@@ -37,6 +37,9 @@ func (x *exchange) receiveEvent() error {
 	if err != nil {
 		return err
 	}
+	if err := x.takePlace(); err != nil {
+		return err
+	}
 	authorization := ""
 	if given := x.r.Header["Authorization"]; len(given) == 1 {
 		authorization = given[0]

@@ -68,7 +68,7 @@ func (x *exchange) walk() error {
 			return err
 		}
 	}
-	if x.route.places != nil {
+	if x.route.places != nil && !x.route.late {
 		if err := x.takePlace(); err != nil {
 			return err
 		}
@@ -210,6 +210,9 @@ func (x *exchange) read() ([]byte, error) {
 		return nil, err
 	}
 	limit, length := x.api.c.MaxBody, x.r.ContentLength
+	if x.route.longest > 0 {
+		limit = min(limit, x.route.longest)
+	}
 	if length > limit {
 		x.w.Header().Set("Connection", "close")
 		return nil, problemf(tooLarge, "a body may have %d bytes", limit)
@@ -217,7 +220,10 @@ func (x *exchange) read() ([]byte, error) {
 	if x.body == nil {
 		x.body = make([]byte, 0, initialBody)
 	}
-	slow := false
+	// The body must come in time, its first byte too: until then the request holds a place. The deadline stays, since by
+	// then the request's own time is up, and undecided looks at that first. Not every ResponseWriter has deadlines; a
+	// server's has. They are the machine's time, whatever clock this API was given.
+	_ = http.NewResponseController(x.w).SetReadDeadline(time.Now().Add(x.api.c.Timeout))
 	for int64(len(x.body)) <= limit {
 		if len(x.body) == cap(x.body) {
 			if err := x.grow(length); err != nil {
@@ -228,17 +234,9 @@ func (x *exchange) read() ([]byte, error) {
 		x.body = x.body[:len(x.body)+n]
 		switch {
 		case errors.Is(err, io.EOF) && int64(len(x.body)) <= limit:
-			if slow {
-				// Else it would cut off the watch for a caller that goes away, and look like one.
-				_ = http.NewResponseController(x.w).SetReadDeadline(time.Time{})
-			}
 			return x.body, nil
 		case err != nil && !errors.Is(err, io.EOF):
 			return nil, x.unread(err)
-		case err == nil && !slow:
-			// More is to come: it must come in time. Not every ResponseWriter has deadlines; a server's has.
-			slow = true
-			_ = http.NewResponseController(x.w).SetReadDeadline(x.start.Add(x.api.c.Timeout))
 		}
 	}
 	x.w.Header().Set("Connection", "close")

@@ -91,7 +91,7 @@ func (a *API) mountRevocations() {
 		a.add(route{method: "POST", path: "/introspect", door: closed, places: a.places, media: formMedia, refusal: (*exchange).refuseOAuth, serve: (*exchange).introspect})
 	}
 	if a.c.Events != nil {
-		a.add(route{method: "POST", path: "/events", door: public, places: a.places, media: eventMedia, refusal: (*exchange).refuseEvent, serve: (*exchange).receiveEvent})
+		a.add(route{method: "POST", path: "/events", door: public, places: a.telling, late: true, longest: largeBody, media: eventMedia, refusal: (*exchange).refuseEvent, serve: (*exchange).receiveEvent})
 	}
 }
 
