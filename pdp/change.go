@@ -23,6 +23,7 @@ const (
 	LogRecovered      ChangeKind = "log.recovered"
 	LogTrimmed        ChangeKind = "log.trimmed"
 	LogDropped        ChangeKind = "log.dropped"
+	LogUndelivered    ChangeKind = "log.undelivered"
 )
 
 // Change is one thing that somebody changed, or was refused to. It holds no token, no secret and no claim

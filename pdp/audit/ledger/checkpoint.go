@@ -79,6 +79,16 @@ func (m *markedState) newest() (int64, time.Time) {
 	return m.last.size, m.last.time
 }
 
+// note is the newest checkpoint as it was signed, empty if there is none.
+func (m *markedState) note() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.last == nil {
+		return ""
+	}
+	return m.last.note
+}
+
 func (m *markedState) close() error {
 	if m.file == nil {
 		return nil

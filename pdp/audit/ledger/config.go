@@ -48,8 +48,9 @@ type Config struct {
 	// Retention deletes whole sealed segments whose newest record is older; zero keeps everything. Only what a
 	// checkpoint covers is deleted (where there is a Signer).
 	Retention time.Duration
-	// Keep, where given, is asked before a deletion for the lowest index still needed, such as one not yet uploaded.
-	Keep func() int64
+	// Keep, where given, is asked whether a segment whose time is over is still needed, such as by an upload; it is then
+	// kept with all behind it, and asked about again. It is called from a goroutine of Run; it may append.
+	Keep func(ctx context.Context, s Segment) (bool, error)
 	// CheckpointEvery is how often a checkpoint is made of a tree that grew.
 	CheckpointEvery time.Duration
 	// Signer signs checkpoints; nil makes none, and then nothing but the leaf hashes speaks for the records.

@@ -2,7 +2,9 @@ package ledger
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -166,7 +168,7 @@ func TestRetentionLeavesWhatIsNeeded(t *testing.T) {
 		sizes  []int
 	}{
 		"above the newest checkpoint": {func(c *Config) { c.Signer = &stamp{fail: errDown} }, nil},
-		"not yet uploaded":            {func(c *Config) { c.Keep = func() int64 { return 3 } }, []int{900}},
+		"not yet uploaded":            {func(c *Config) { c.Keep = func(context.Context, Segment) (bool, error) { return true, nil } }, []int{900}},
 		"not old enough":              {func(c *Config) { c.Retention = 26 * time.Hour }, []int{900}},
 		"retention is not set":        {func(c *Config) { c.Retention = 0 }, []int{900}},
 	} {
@@ -185,6 +187,60 @@ func TestRetentionLeavesWhatIsNeeded(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What is needed no longer goes though the segment behind it is needed, and a question that cannot be answered keeps all.
+func TestRetentionAsksForEachSegment(t *testing.T) {
+	now := newClock()
+	var asked []Segment
+	needed := func(Segment) (bool, error) { return false, errDown }
+	config := Config{Dir: t.TempDir(), Now: now.Now, SegmentBytes: 20_000, Retention: time.Hour, Signer: &stamp{},
+		Keep: func(_ context.Context, s Segment) (bool, error) { asked = append(asked, s); return needed(s) }}
+	l, _ := tidied(t, config, 900)
+	now.move(25 * time.Hour)
+	if err := l.trim(t.Context()); !errors.Is(err, errDown) || len(asked) != 1 {
+		t.Fatalf("asked %d times, %v", len(asked), err)
+	}
+	second := asked[0].First + asked[0].Count
+	needed = func(s Segment) (bool, error) { return s.First >= second, nil }
+	trimmed(t, l)
+	if segments, err := mustReader(t, config.Dir).Segments(); err != nil || segments[0].First != second {
+		t.Errorf("segments %v, %v; the first should begin at %d", segments, err, second)
+	}
+}
+
+func TestTornTailsGoWhenTheirTimeIsOver(t *testing.T) {
+	dir, now := t.TempDir(), newClock()
+	names := []string{"00000000000000000007-%d.log", "00000000000000000009-%d.log"}
+	for i, name := range names {
+		names[i] = filepath.Join(tornDir, fmt.Sprintf(name, now.Now().Add(time.Duration(i)*time.Hour).UnixNano()))
+		put(t, dir, names[i], []byte("half a rec"))
+	}
+	strange := filepath.Join(tornDir, "note-to-self.log")
+	put(t, dir, strange, []byte("not ours"))
+	forever := mustOpen(t, Config{Dir: dir, Now: now.Now})
+	now.move(26 * time.Hour)
+	left := func() string {
+		all, err := filepath.Glob(filepath.Join(dir, tornDir, "*"))
+		for i := range all {
+			all[i], err = filepath.Rel(dir, all[i])
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Join(all, " ")
+	}
+	if err := forever.trimTorn(); err != nil || left() != strings.Join(append(names, strange), " ") {
+		t.Errorf("without retention %s is left, %v", left(), err)
+	}
+	mustClose(t, forever)
+	l := mustOpen(t, Config{Dir: dir, Now: now.Now, Retention: 25 * time.Hour})
+	if err := l.trimTorn(); err != nil || left() != names[1]+" "+strange {
+		t.Errorf("%s is left, %v", left(), err)
+	}
+	now.move(time.Hour)
+	running(t, l)
+	waitFor(t, "the other goes, too", func() bool { return left() == strange })
 }
 
 func TestMissingOrShortTilesAreMadeFromTheRecords(t *testing.T) {

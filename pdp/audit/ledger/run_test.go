@@ -72,6 +72,57 @@ func TestTheLastCheckpointIsMadeWhenRunEnds(t *testing.T) {
 	}
 }
 
+// The last checkpoint covers what was appended a moment before, in buffered mode too, and is published before Run returns,
+// also to who failed before and is not due to be tried again.
+func TestTheLastCheckpointIsPublishedWhenRunEnds(t *testing.T) {
+	for _, mode := range []Mode{Durable, Buffered} {
+		t.Run(string(mode), func(t *testing.T) {
+			good, bad := &board{}, &board{failures: 1 << 30}
+			l := mustOpen(t, Config{Dir: t.TempDir(), Mode: mode, Signer: &stamp{}, CheckpointEvery: time.Hour, Publishers: []Publisher{good, bad}})
+			fill(t, l, 2)
+			stop := running(t, l)
+			waitFor(t, "the first one is published, and to the other not", func() bool { return good.last() == 2 && problemCodes(l) == codePublish })
+			bad.recover()
+			for n := range 500 {
+				if _, _, _, err := l.Append(t.Context(), time.Now(), event(time.Now(), n)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			stop()
+			mustClose(t, l)
+			if h := l.Health(); h.Size != 502 || h.CheckpointSize != 502 || good.last() != 502 || bad.last() != 502 || problemCodes(l) != "" {
+				t.Errorf("published over %d and %d records, health %+v", good.last(), bad.last(), h)
+			}
+		})
+	}
+}
+
+// hung is a publisher that never answers.
+type hung struct{ begun chan struct{} }
+
+func (h *hung) Publish(ctx context.Context, _ []byte) error {
+	select {
+	case h.begun <- struct{}{}:
+	default:
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// A publisher that hangs does not keep the others from the last checkpoint, nor Run from its end.
+func TestTheEndOfRunDoesNotWaitForEver(t *testing.T) {
+	good, bad := &board{}, &hung{begun: make(chan struct{}, 1)}
+	l := mustOpen(t, Config{Dir: t.TempDir(), Signer: &stamp{}, CheckpointEvery: time.Hour, Publishers: []Publisher{bad, good}})
+	fill(t, l, 2)
+	stop := running(t, l)
+	<-bad.begun
+	fill(t, l, 3)
+	stop() // after lastStep
+	if good.last() != 5 || problemCodes(l) != codePublish {
+		t.Errorf("published over %d records, problems %s", good.last(), problemCodes(l))
+	}
+}
+
 func TestASignerThatSignsAnotherTextIsNotBelieved(t *testing.T) {
 	l := mustOpen(t, Config{Dir: t.TempDir(), Signer: otherText{}})
 	fill(t, l, 1)
@@ -102,6 +153,12 @@ func (b *board) Publish(_ context.Context, checkpoint []byte) error {
 	}
 	b.notes = append(b.notes, string(checkpoint))
 	return nil
+}
+
+func (b *board) recover() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.failures = 0
 }
 
 func (b *board) last() int64 {

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/assaypdp/assay/pdp"
@@ -28,7 +30,7 @@ func (l *Ledger) trim(ctx context.Context) error {
 			return err
 		}
 	}
-	due, err := l.due()
+	due, err := l.due(ctx)
 	if err != nil || len(due) == 0 {
 		return err
 	}
@@ -104,7 +106,7 @@ func (l *Ledger) isSaid(ctx context.Context, t *trimming) (bool, error) {
 }
 
 // due lists the oldest segments as far as all of each is old enough, under a checkpoint, and needed by nobody.
-func (l *Ledger) due() ([]*seal, error) {
+func (l *Ledger) due(ctx context.Context) ([]*seal, error) {
 	segments, err := listSegments(l.config.Dir)
 	if err != nil || len(segments) < 2 {
 		return nil, err
@@ -113,9 +115,6 @@ func (l *Ledger) due() ([]*seal, error) {
 	upTo := l.Size()
 	if l.config.Signer != nil {
 		upTo, _ = l.marked.newest()
-	}
-	if l.config.Keep != nil {
-		upTo = min(upTo, l.config.Keep())
 	}
 	var due []*seal
 	for _, segment := range segments[:len(segments)-1] {
@@ -126,9 +125,49 @@ func (l *Ledger) due() ([]*seal, error) {
 		if s.LastTime.IsZero() || !s.LastTime.Before(before) || s.First+s.Count > upTo {
 			break
 		}
+		if l.config.Keep != nil {
+			needed, err := l.config.Keep(ctx, s.segment())
+			if err != nil {
+				return due, fmt.Errorf("whether %s is still needed: %w", segmentName(s.First, plainSuffix), err)
+			}
+			if needed {
+				break
+			}
+		}
 		due = append(due, s)
 	}
 	return due, nil
+}
+
+// trimTorn deletes the tails that recovery cut off, once their time is over as that of records would be. Nobody was
+// answered with what is in them, so no proof needs them.
+func (l *Ledger) trimTorn() error {
+	if l.config.Retention <= 0 {
+		return nil
+	}
+	entries, err := os.ReadDir(l.path(tornDir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	before := l.config.Now().Add(-l.config.Retention)
+	for _, entry := range entries {
+		cut, ok := tornAt(entry.Name())
+		if !ok || !cut.Before(before) {
+			continue
+		}
+		if failed := l.config.disk.remove(l.path(filepath.Join(tornDir, entry.Name()))); failed != nil && !errors.Is(failed, fs.ErrNotExist) {
+			err = errors.Join(err, failed)
+		}
+	}
+	return err
+}
+
+// tornAt reads out of its name when a tail was cut off; false: that is no name that cutOff gives.
+func tornAt(name string) (time.Time, bool) {
+	name, isLog := strings.CutSuffix(name, plainSuffix)
+	_, at, two := strings.Cut(name, "-")
+	nanoseconds, err := strconv.ParseInt(at, 10, 64)
+	return time.Unix(0, nanoseconds), isLog && two && err == nil
 }
 
 // settleTiles makes the tiles over a segment's records durable, writing those that are missing or wrong.

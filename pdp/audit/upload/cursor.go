@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/assaypdp/assay/pdp/strictjson"
 )
@@ -88,31 +87,6 @@ func (f files) write(c cursor) error {
 		return fmt.Errorf("upload: the cursor cannot be written: %w", err)
 	}
 	return f.syncDir()
-}
-
-// refusal is a line of the file of what was set aside.
-type refusal struct {
-	Index    int64           `json:"index"`
-	LeafHash string          `json:"leaf_hash"`
-	At       time.Time       `json:"at"`
-	Why      string          `json:"why"`
-	Event    json.RawMessage `json:"event"`
-}
-
-// setAside writes a record down that the destination takes never. After a kill before the cursor it may stand there twice.
-func (f files) setAside(r *Record, at time.Time, why error) error {
-	line, err := json.Marshal(refusal{r.Index, base64.StdEncoding.EncodeToString(r.Hash[:]), at.UTC(), why.Error(), r.Event})
-	if err != nil {
-		return fmt.Errorf("upload: record %d is no JSON: %w", r.Index, err)
-	}
-	_, statErr := os.Stat(f.refused())
-	if err := writeSynced(f.refused(), os.O_APPEND, append(line, '\n')); err != nil {
-		return fmt.Errorf("upload: a record cannot be set aside: %w", err)
-	}
-	if statErr != nil { // it was made now
-		return f.syncDir()
-	}
-	return nil
 }
 
 func writeSynced(path string, flag int, text []byte) error {

@@ -9,9 +9,14 @@
 //
 // A destination that is away, slow or refuses is asked again, later and later up to a limit, as long as it takes;
 // meanwhile the log grows, and what waits is told as a number and as a time. Only a record that a destination says is too
-// large for it, alone, is passed over: it is set aside in a file with its index, counted, and told. Records that retention
-// deleted before they were delivered are counted and told, too. Hold gives retention the index from which it must not
-// delete.
+// large for it, alone, is passed over: it is set aside in a file with its index, counted, and told, and kept there for as
+// long as the log keeps its records.
+//
+// Retention asks Next before it deletes. So that a destination that is gone for good does not fill the disk, it may call
+// GiveUp: what was not delivered is written down, counted and told, and then deleted. What retention deleted without
+// asking is written down, counted and told likewise once it is noticed.
+//
+// When a process ends, what the log holds by then is delivered within a bounded time; the rest waits for the next start.
 package upload
 
 import (
@@ -75,7 +80,7 @@ type Busy struct {
 func (e *Busy) Error() string { return e.Err.Error() }
 func (e *Busy) Unwrap() error { return e.Err }
 
-// Observer counts what happens. It is called from the goroutine that delivers and must not block.
+// Observer counts what happens. It is called from the goroutine that delivers or gives up, and must not block.
 type Observer interface {
 	// RecordsDelivered tells that so many records were acknowledged, and how long that took.
 	RecordsDelivered(name string, records int, took time.Duration)
@@ -83,7 +88,7 @@ type Observer interface {
 	DeliveryFailed(name string, err error)
 	// RecordRefused tells that a record was set aside.
 	RecordRefused(name string, index int64)
-	// RecordsMissed tells that so many records were deleted from the log before they were delivered.
+	// RecordsMissed tells that so many records were given up, or deleted from the log, before they were delivered.
 	RecordsMissed(name string, records int64)
 }
 
@@ -95,13 +100,4 @@ func CheckName(name string) error {
 		return fmt.Errorf("%q: lower-case letters, digits, - and _, at most 64, beginning with a letter or digit", name)
 	}
 	return nil
-}
-
-// Hold is the lowest index that some destination still waits for, of which retention must not delete; limit where there
-// is no shipper.
-func Hold(limit int64, shippers ...*Shipper) int64 {
-	for _, s := range shippers {
-		limit = min(limit, s.Next())
-	}
-	return limit
 }

@@ -14,6 +14,8 @@ type gatherer struct {
 	// The bounds of a batch, and how long its first record waits for others.
 	count, bytes int
 	every        time.Duration
+	// end is behind the last record that is waited for.
+	end int64
 }
 
 type read struct {
@@ -63,7 +65,7 @@ func (g *gatherer) next(ctx context.Context) ([]Record, error) {
 	batch, size := []Record{first}, len(first.Event)
 	enough := time.NewTimer(g.every)
 	defer enough.Stop()
-	for len(batch) < g.count && size < g.bytes {
+	for len(batch) < g.count && size < g.bytes && batch[len(batch)-1].Index+1 < g.end {
 		select {
 		case next, ok := <-g.records:
 			if !ok {

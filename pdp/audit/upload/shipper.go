@@ -4,10 +4,10 @@ import (
 	"cmp"
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"os"
 	"sync"
@@ -21,6 +21,7 @@ const (
 	DefaultBatchBytes   = 4 << 20
 	DefaultFirstRetry   = 500 * time.Millisecond
 	DefaultLongestRetry = time.Minute
+	DefaultFlush        = 5 * time.Second
 
 	longestBusy = 10 * time.Minute // what a destination may ask to be left alone for
 )
@@ -42,6 +43,14 @@ type Config struct {
 	// FirstRetry is about how long the first failure is waited for; each further one doubles it, up to LongestRetry. By
 	// default DefaultFirstRetry and DefaultLongestRetry.
 	FirstRetry, LongestRetry time.Duration
+	// Flush is how long, once Run's context has ended, a delivery under way may take and what the log holds by then is
+	// delivered; default DefaultFlush. What is not delivered by then is delivered after the next start.
+	Flush time.Duration
+	// KeepRefused is how long a record that was set aside is kept, by its own time; zero keeps it for ever.
+	KeepRefused time.Duration
+	// Missed, where given, writes down that records will not be delivered here, before they are passed over. While it fails
+	// they are not. After a kill between the two it is told again. It is called from one goroutine at a time.
+	Missed func(ctx context.Context, loss Loss) error
 
 	// Now is the clock; default time.Now. Wait waits so long or until ctx ends, which is its error; default by a
 	// timer. Random gives numbers from 0 up to 1, so that replicas do not all come back at once; default math/rand/v2.
@@ -57,8 +66,16 @@ type Config struct {
 type Shipper struct {
 	c     Config
 	files files
+	// deliver is Destination.Deliver with a context that outlasts Run's; Run sets it, and its goroutine calls it.
+	deliver func(records []Record) (acknowledged int, err error)
 
-	mu      sync.Mutex // guards what follows; written by the goroutine of Run
+	// moving is held while the cursor is moved, by Run or by GiveUp: from reading it to its being on disk.
+	moving sync.Mutex
+	told   int64 // guarded by moving: up to where Missed was told of records, which may not be passed over yet
+
+	refusing sync.Mutex // held while the file of what was refused is written
+
+	mu      sync.Mutex // guards what follows
 	cursor  cursor
 	since   time.Time // when the first record was written that waits; zero where it is not known
 	trouble error
@@ -72,8 +89,8 @@ type Health struct {
 	// of them has waited.
 	Next, Lag int64
 	Behind    time.Duration
-	// Refused counts the records that were set aside in RefusedFile, Missed those that were deleted from the log
-	// before they were delivered.
+	// Refused counts the records that were set aside in RefusedFile, Missed those that were given up or deleted from the
+	// log before they were delivered.
 	Refused, Missed int64
 	RefusedFile     string
 	// Error says why the last delivery failed; empty after one that did not.
@@ -91,7 +108,8 @@ func New(c Config) (*Shipper, error) {
 	c.Every = cmp.Or(c.Every, DefaultEvery)
 	c.BatchRecords, c.BatchBytes = cmp.Or(c.BatchRecords, DefaultBatchRecords), cmp.Or(c.BatchBytes, DefaultBatchBytes)
 	c.FirstRetry, c.LongestRetry = cmp.Or(c.FirstRetry, DefaultFirstRetry), cmp.Or(c.LongestRetry, DefaultLongestRetry)
-	if c.Every < 0 || c.BatchRecords < 0 || c.BatchBytes < 0 || c.FirstRetry < 0 || c.LongestRetry < c.FirstRetry {
+	c.Flush = cmp.Or(c.Flush, DefaultFlush)
+	if c.Flush < 0 || c.KeepRefused < 0 || c.Every < 0 || c.BatchRecords < 0 || c.BatchBytes < 0 || c.FirstRetry < 0 || c.LongestRetry < c.FirstRetry {
 		return nil, fmt.Errorf("upload: %s: times and sizes must be positive, and the longest retry %s not below the first %s", c.Name, c.LongestRetry, c.FirstRetry)
 	}
 	if c.Now == nil {
@@ -129,12 +147,8 @@ func wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// Next is the index of the first record that was not delivered.
-func (s *Shipper) Next() int64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.cursor.Next
-}
+// Next is the index of the first record that is still to be delivered.
+func (s *Shipper) Next() int64 { return s.at().Next }
 
 // Health tells how it goes.
 func (s *Shipper) Health() Health {
@@ -152,25 +166,52 @@ func (s *Shipper) Health() Health {
 	return h
 }
 
-// Run delivers until ctx ends. Trouble never ends it: it is told, and tried again.
+// Run delivers until ctx ends, and then, within Flush, what the log holds by then. Trouble never ends it: it is told, and
+// tried again.
 func (s *Shipper) Run(ctx context.Context) error {
+	last, stop := outlasting(ctx, s.c.Flush)
+	defer stop()
+	s.deliver = func(records []Record) (int, error) { return s.c.Destination.Deliver(last, records) }
+	var tidying sync.WaitGroup
+	tidying.Go(func() { s.trimRefused(ctx) })
 	for ctx.Err() == nil {
-		if err := s.follow(ctx); ctx.Err() == nil && s.c.Wait(ctx, s.note(err, 0)) != nil {
+		if err := s.follow(ctx, math.MaxInt64); ctx.Err() == nil && s.c.Wait(ctx, s.note(err, 0)) != nil {
 			break
 		}
 	}
+	s.flush(last)
+	tidying.Wait()
 	return s.c.Destination.Close()
 }
 
-// follow delivers from the cursor on for as long as the log can be read.
-func (s *Shipper) follow(ctx context.Context) error {
-	at, err := s.files.read(s.c.Log.Origin())
+// outlasting gives a context that ends d after ctx, or when it is stopped.
+func outlasting(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	forget := context.AfterFunc(ctx, func() {
+		_ = wait(longer, d)
+		cancel()
+	})
+	return longer, func() { forget(); cancel() }
+}
+
+// flush delivers what the log holds now, and gives up at the first trouble: the next start goes on from the cursor.
+func (s *Shipper) flush(ctx context.Context) {
+	end := s.c.Log.Size()
+	if s.Next() < end {
+		_ = s.follow(ctx, end) // told as what waits
+	}
+	if next := s.Next(); next < end {
+		s.c.Logger.Warn("audit upload: records wait for the next start", "destination", s.c.Name, "records", end-next, "next", next)
+	}
+}
+
+// follow delivers from the cursor on for as long as the log can be read; or, where an end is given, up to there, and no
+// further than to the first delivery that fails.
+func (s *Shipper) follow(ctx context.Context, end int64) error {
+	at, err := s.readCursor()
 	if err != nil {
 		return err
 	}
-	s.mu.Lock()
-	s.cursor = at
-	s.mu.Unlock()
 	if at.Next > s.c.Log.Size() {
 		return s.differs(&at)
 	}
@@ -179,7 +220,7 @@ func (s *Shipper) follow(ctx context.Context) error {
 		from-- // the one before is looked at again
 	}
 	reading, stop := context.WithCancel(ctx)
-	g := &gatherer{records: make(chan read), bytes: s.c.BatchBytes, count: s.c.BatchRecords, every: s.c.Every}
+	g := &gatherer{records: make(chan read), bytes: s.c.BatchBytes, count: s.c.BatchRecords, every: s.c.Every, end: end}
 	var reader sync.WaitGroup
 	reader.Go(func() { g.read(reading, s.c.Log.Follow(reading, from)) })
 	defer reader.Wait()
@@ -189,15 +230,30 @@ func (s *Shipper) follow(ctx context.Context) error {
 			return err
 		}
 	}
-	for {
+	for s.Next() < end {
 		batch, err := g.next(ctx)
 		if err != nil {
 			return err
 		}
-		if err := s.ship(ctx, batch); err != nil {
+		if err := s.ship(ctx, batch, end == math.MaxInt64); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// readCursor takes the cursor from its file, which somebody may have removed.
+func (s *Shipper) readCursor() (cursor, error) {
+	s.moving.Lock()
+	defer s.moving.Unlock()
+	at, err := s.files.read(s.c.Log.Origin())
+	if err != nil {
+		return at, err
+	}
+	s.mu.Lock()
+	s.cursor = at
+	s.mu.Unlock()
+	return at, nil
 }
 
 // belongs checks that the log still holds what was last delivered, since at a log that was put in the other's place the
@@ -220,155 +276,6 @@ func (s *Shipper) belongs(ctx context.Context, at *cursor, g *gatherer) error {
 func (s *Shipper) differs(at *cursor) error {
 	return fmt.Errorf("upload: the log does not hold record %d as it was delivered to %s: was the log exchanged, or an older copy of it put back? Verify it; once %s is removed, the whole log is delivered again",
 		at.Next-1, s.c.Name, s.files.cursor())
-}
-
-// ship delivers a batch, however often it takes. Its error is that of the context.
-func (s *Shipper) ship(ctx context.Context, batch []Record) error {
-	for len(batch) > 0 {
-		s.waitsSince(writtenAt(batch[0].Event))
-		n, err := s.try(ctx, batch)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		batch = batch[n:]
-		pause := s.note(err, n)
-		if err == nil {
-			continue
-		}
-		if err := s.c.Wait(ctx, pause); err != nil {
-			return err
-		}
-	}
-	s.waitsSince(time.Time{})
-	return nil
-}
-
-// try delivers once, and says how many records it came further.
-func (s *Shipper) try(ctx context.Context, batch []Record) (int, error) {
-	if left := batch[0].Index; left > s.Next() {
-		if err := s.passMissed(left); err != nil {
-			return 0, err
-		}
-	}
-	began := s.c.Now()
-	acknowledged, failure := s.c.Destination.Deliver(ctx, batch)
-	if acknowledged > 0 {
-		if err := s.advance(&batch[acknowledged-1], 0); err != nil {
-			return 0, err
-		}
-		s.c.Observer.RecordsDelivered(s.c.Name, acknowledged, s.c.Now().Sub(began))
-	}
-	tooLarge, never := errors.AsType[*TooLarge](failure)
-	if !never || acknowledged >= len(batch) {
-		return acknowledged, failure
-	}
-	poison := &batch[acknowledged]
-	if err := s.files.setAside(poison, s.c.Now(), tooLarge); err != nil {
-		return acknowledged, err
-	}
-	if err := s.advance(poison, 1); err != nil {
-		return acknowledged, err
-	}
-	s.c.Observer.RecordRefused(s.c.Name, poison.Index)
-	s.c.Logger.Error("audit upload: the destination refuses a record for its size; it was set aside",
-		"destination", s.c.Name, "index", poison.Index, "file", s.files.refused(), "error", tooLarge.Error())
-	return acknowledged + 1, nil
-}
-
-// advance writes down that everything up to a record is done with.
-func (s *Shipper) advance(last *Record, refused int64) error {
-	s.mu.Lock()
-	at := s.cursor
-	s.mu.Unlock()
-	at.passed(last)
-	at.Refused += refused
-	return s.put(at)
-}
-
-// put makes a cursor the one that counts, once it is on disk.
-func (s *Shipper) put(at cursor) error {
-	if err := s.files.write(at); err != nil {
-		return err
-	}
-	s.mu.Lock()
-	s.cursor = at
-	s.mu.Unlock()
-	return nil
-}
-
-// passMissed goes past what was deleted from the log before it was delivered, up to the first that is left.
-func (s *Shipper) passMissed(left int64) error {
-	s.mu.Lock()
-	at := s.cursor
-	s.mu.Unlock()
-	missed := left - at.Next
-	at.Next, at.LeafHash = left, ""
-	at.Missed += missed
-	if err := s.put(at); err != nil {
-		return err
-	}
-	s.c.Observer.RecordsMissed(s.c.Name, missed)
-	s.c.Logger.Error("audit upload: records were deleted from the log before they were delivered",
-		"destination", s.c.Name, "records", missed, "next", left)
-	return nil
-}
-
-func (s *Shipper) waitsSince(t time.Time) {
-	s.mu.Lock()
-	s.since = t
-	s.mu.Unlock()
-}
-
-// writtenAt is the event's timestamp; zero where it has none.
-func writtenAt(event []byte) time.Time {
-	var e struct {
-		Timestamp time.Time `json:"timestamp"`
-	}
-	if json.Unmarshal(event, &e) != nil {
-		return time.Time{}
-	}
-	return e.Timestamp
-}
-
-// note keeps what went wrong, tells its beginning and its end, and says how long to wait.
-func (s *Shipper) note(err error, delivered int) time.Duration {
-	s.mu.Lock()
-	before := s.trouble
-	s.trouble = err
-	if err == nil || delivered > 0 {
-		s.failed = 0
-	}
-	if err != nil {
-		s.failed++
-	}
-	failed, at := s.failed, s.cursor.Next
-	s.mu.Unlock()
-	if err == nil {
-		if before != nil {
-			s.c.Logger.Info("audit upload: goes on", "destination", s.c.Name, "next", at)
-		}
-		return 0
-	}
-	s.c.Observer.DeliveryFailed(s.c.Name, err)
-	if before == nil || before.Error() != err.Error() {
-		s.c.Logger.Warn("audit upload: not delivered, will be tried again", "destination", s.c.Name, "next", at, "error", err.Error())
-	}
-	pause := retryAfter(s.c.FirstRetry, s.c.LongestRetry, failed, s.c.Random())
-	if busy, ok := errors.AsType[*Busy](err); ok {
-		pause = max(pause, min(busy.After, longestBusy))
-	}
-	return pause
-}
-
-// retryAfter is the pause after n failures in a row: doubling from first up to longest, of which random takes away up to
-// a half. It is four lines, and a library's clocks and timers would have to be led around here.
-func retryAfter(first, longest time.Duration, n int, random float64) time.Duration {
-	d := first
-	for ; n > 1 && d < longest; n-- {
-		d *= 2
-	}
-	d = min(d, longest)
-	return d - time.Duration(random*float64(d)/2)
 }
 
 type nobody struct{}

@@ -81,10 +81,13 @@ func TestCursorThatCannotBeWritten(t *testing.T) {
 func TestRecordsThatRetentionDeleted(t *testing.T) {
 	log := newMemory(10)
 	log.trim(6)
-	d := &taker{}
-	s, stop := running(t, Config{Log: log, Destination: d})
+	d, told := &taker{}, &losses{}
+	s, stop := running(t, Config{Log: log, Destination: d, Missed: told.add})
 	until(t, "the rest delivered", func() bool { return delivered(s)() && s.Health().Missed == 6 })
 	stop()
+	if !slices.Equal(told.list, []Loss{{"there", 0, 6}}) {
+		t.Errorf("told of %v", told.list)
+	}
 	if got := d.indexes(); !slices.Equal(got, []int64{6, 7, 8, 9}) {
 		t.Errorf("delivered %v", got)
 	}
@@ -178,23 +181,6 @@ func FuzzCursor(f *testing.F) {
 			t.Fatalf("%+v became %+v: %v", c, twice, err)
 		}
 	})
-}
-
-func TestHold(t *testing.T) {
-	if got := Hold(7); got != 7 {
-		t.Errorf("without destinations %d", got)
-	}
-	dir := t.TempDir()
-	log := newMemory(10)
-	fast, stop := running(t, Config{Name: "fast", Dir: dir, Log: log, Destination: &taker{}})
-	until(t, "all delivered", delivered(fast))
-	stop()
-	slow, stop := running(t, Config{Name: "slow", Dir: dir, Log: log, Destination: &taker{fail: func(_ int, r []Record) (int, error) { return min(3, max(0, 3-int(r[0].Index))), errDown }}})
-	until(t, "three delivered", func() bool { return slow.Next() == 3 })
-	if got := Hold(100, fast, slow); got != 3 {
-		t.Errorf("hold %d, want 3", got)
-	}
-	stop()
 }
 
 // What lies before a record that cannot be read is delivered, and what lies behind it once it can be.

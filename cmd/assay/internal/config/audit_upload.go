@@ -30,7 +30,10 @@ type Upload struct {
 	Timeout Duration `yaml:"timeout"`
 	// JetStream is a stream of a NATS server.
 	JetStream UploadStream `yaml:"jetstream"`
-	// MayMiss lets retention delete records that were not delivered here; they are counted. Default: it waits.
+	// Hold is how long retention waits for records whose time is over and that were not delivered here; default 168h. Then
+	// they are deleted, which is recorded, logged, counted, and told by health: a destination that is gone must not fill the disk.
+	Hold Duration `yaml:"hold"`
+	// MayMiss has retention not wait for this destination at all. What it misses is told likewise.
 	MayMiss bool `yaml:"may_miss"`
 }
 
@@ -56,7 +59,13 @@ type UploadStream struct {
 	DuplicateWindow Duration `yaml:"duplicate_window"`
 }
 
+// defaultHold leaves a week in which to see what health and metrics say, and to mend it.
+const defaultHold = 7 * 24 * time.Hour
+
 func (u *Upload) fill() {
+	if !u.MayMiss {
+		setDefault(&u.Hold, defaultHold)
+	}
 	if u.URL != "" {
 		setDefault(&u.Timeout, upload.DefaultTimeout)
 		if u.ChunkBytes == 0 {
@@ -105,6 +114,9 @@ func (d *document) checkUploads(uploads []Upload) {
 		names[u.Name] = true
 		for key, path := range u.files() {
 			d.file(at+"."+key, *path)
+		}
+		if u.Hold < 0 || u.MayMiss && u.Hold > 0 {
+			d.at(at+".hold", "%s: must not be negative, and is not for a destination that may_miss records, for which nothing is held", u.Hold)
 		}
 		switch {
 		case (u.URL == "") == (u.JetStream.URL == ""):

@@ -36,6 +36,10 @@ type auditTrail struct {
 
 	stop context.CancelFunc
 	done chan error
+	// stopUploads ends the deliveries, and delivered is closed then: before stop, so that what they still record is under
+	// the last checkpoint.
+	stopUploads context.CancelFunc
+	delivered   chan struct{}
 }
 
 // newAuditTrail answers nil where no log is configured. It opens nothing and asks nobody. revision gives the policy in
@@ -53,7 +57,7 @@ func newAuditTrail(c *config.Config, d Deps, m *auditMetrics, called func(string
 		SegmentBytes: c.Audit.SegmentBytes, SegmentAge: c.Audit.SegmentAge.D(), Retention: c.Audit.Retention.D(),
 		CheckpointEvery: c.Audit.Checkpoint.Every.D(), BufferBytes: c.Audit.BufferBytes, Now: d.Now, Observer: m,
 		Describe: func(change pdp.Change) []byte { return t.recorder.EncodeChange(change) },
-		Keep:     t.undelivered,
+		Keep:     t.needed,
 	}}
 	if t.signer != nil {
 		t.log.config.Signer = t.signer
@@ -126,6 +130,7 @@ func (t *auditTrail) start(ctx context.Context) error {
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	t.stop, t.done = stop, make(chan error, 1)
 	go func() { t.done <- t.run(background) }()
+	t.deliver(context.WithoutCancel(ctx))
 	return nil
 }
 
@@ -151,19 +156,18 @@ func (t *auditTrail) run(ctx context.Context) error {
 	if t.pseudonyms != nil {
 		group.Go(func() error { return t.pseudonyms.Run(ctx) })
 	}
-	for _, u := range t.uploads {
-		group.Go(func() error { return u.shipper.Run(ctx) })
-	}
 	return group.Wait()
 }
 
-// close ends what start began: a last checkpoint, then the log.
+// close ends what start began, within half a minute whatever does not answer: what waits is written and delivered, then
+// all is put under a last checkpoint, which is published, then the log is given back.
 func (t *auditTrail) close() error {
 	if t == nil {
 		return nil
 	}
 	var err error
 	if t.stop != nil {
+		t.endUploads()
 		t.stop()
 		if err = <-t.done; errors.Is(err, context.Canceled) {
 			err = nil

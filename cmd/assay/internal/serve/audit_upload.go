@@ -5,13 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"math"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/assaypdp/assay/cmd/assay/internal/config"
+	"github.com/assaypdp/assay/pdp"
 	"github.com/assaypdp/assay/pdp/audit/ledger"
 	"github.com/assaypdp/assay/pdp/audit/upload"
 )
@@ -19,8 +20,8 @@ import (
 // uploading is one place outside that records of the audit log are delivered to.
 type uploading struct {
 	shipper *upload.Shipper
-	// mayMiss: retention does not wait for it.
-	mayMiss bool
+	// hold is how long retention waits for it; zero: not at all.
+	hold time.Duration
 }
 
 // watchUploads shows how deliveries go.
@@ -48,7 +49,7 @@ func (t *auditTrail) startUploads() error {
 		if err != nil {
 			return fmt.Errorf("audit.upload %s: %w", c.Name, err)
 		}
-		t.uploads = append(t.uploads, uploading{shipper, c.MayMiss})
+		t.uploads = append(t.uploads, uploading{shipper, c.Hold.D()})
 	}
 	if t.deliveries != nil {
 		t.deliveries.of.Store(&t.uploads)
@@ -56,12 +57,44 @@ func (t *auditTrail) startUploads() error {
 	return nil
 }
 
+// deliver runs what delivers.
+func (t *auditTrail) deliver(ctx context.Context) {
+	ctx, t.stopUploads = context.WithCancel(ctx)
+	t.delivered = make(chan struct{})
+	var all sync.WaitGroup
+	for _, u := range t.uploads {
+		all.Go(func() {
+			if err := u.shipper.Run(ctx); err != nil {
+				t.d.Log.Warn("audit: the connection to a destination could not be closed", "destination", u.shipper.Health().Name, "cause", err.Error())
+			}
+		})
+	}
+	go func() { all.Wait(); close(t.delivered) }()
+}
+
+// lastFlush is how long the end waits for what buffered mode has in memory, so that it is delivered too.
+const lastFlush = 5 * time.Second
+
+// endUploads has the destinations given what waits, for as long as they may take, and ends the deliveries.
+func (t *auditTrail) endUploads() {
+	if len(t.uploads) > 0 {
+		ctx, cancel := context.WithTimeout(context.Background(), lastFlush)
+		defer cancel()
+		if err := t.log.ledger().Flush(ctx); err != nil {
+			t.d.Log.Warn("audit: not all records could be written in time to be delivered", "cause", err.Error())
+		}
+	}
+	t.stopUploads()
+	<-t.delivered
+}
+
 func (t *auditTrail) newShipper(c *config.Upload, log upload.Log) (*upload.Shipper, error) {
 	to, err := t.uploadDestination(c)
 	if err != nil {
 		return nil, err
 	}
-	wired := upload.Config{Name: c.Name, Dir: filepath.Join(t.c.Dir, "upload"), Log: log, Destination: to, Now: t.d.Now, Logger: t.d.Log}
+	wired := upload.Config{Name: c.Name, Dir: filepath.Join(t.c.Dir, "upload"), Log: log, Destination: to,
+		KeepRefused: t.c.Retention.D(), Missed: t.missed, Now: t.d.Now, Logger: t.d.Log}
 	if t.deliveries != nil {
 		wired.Observer = t.deliveries
 	}
@@ -84,16 +117,33 @@ func (t *auditTrail) uploadDestination(c *config.Upload) (upload.Destination, er
 	})
 }
 
-// undelivered is the lowest index that some destination still waits for, for ledger.Config.Keep. The ledger asks once
-// it is run, which is after startUploads.
-func (t *auditTrail) undelivered() int64 {
-	lowest := int64(math.MaxInt64)
+// missed records that a destination will not be given records of the log.
+func (t *auditTrail) missed(ctx context.Context, l upload.Loss) error {
+	return t.recorder.RecordChange(ctx, pdp.Change{
+		Kind: pdp.LogUndelivered, At: t.d.Now(), Target: l.Destination, Reason: "not delivered while retention kept them",
+		Details: map[string]any{"first": l.First, "records": l.Records},
+	})
+}
+
+// needed tells whether a destination still waits for a segment that retention would delete; it is ledger.Config.Keep. A
+// destination that has had its time is given up, once none other has the segment kept. The ledger asks once it is run,
+// which is after startUploads.
+func (t *auditTrail) needed(ctx context.Context, s ledger.Segment) (bool, error) {
+	end, over := s.First+s.Count, s.LastTime.Add(t.c.Retention.D())
 	for _, u := range t.uploads {
-		if !u.mayMiss {
-			lowest = upload.Hold(lowest, u.shipper)
+		if u.hold > 0 && u.shipper.Next() < end && t.d.Now().Before(over.Add(u.hold)) {
+			return true, nil
 		}
 	}
-	return lowest
+	for _, u := range t.uploads {
+		if u.hold == 0 {
+			continue // it notices by itself what it missed, if it missed it
+		}
+		if err := u.shipper.GiveUp(ctx, end); err != nil {
+			return true, err
+		}
+	}
+	return false, nil
 }
 
 // longBehind is from when on a destination that lags is told in health, though nothing fails.
@@ -106,16 +156,19 @@ func (t *auditTrail) uploadCauses() []string {
 		h := u.shipper.Health()
 		if h.Error != "" || h.Behind > longBehind {
 			cause := fmt.Sprintf("audit upload %s: %d records wait, the oldest for %s", h.Name, h.Lag, h.Behind.Round(time.Second))
+			if kept := t.c.Retention.D(); kept > 0 && h.Behind > kept {
+				cause += fmt.Sprintf(" (retention deletes what is older than %s)", kept+u.hold)
+			}
 			if h.Error != "" {
 				cause += ": " + h.Error
 			}
 			causes = append(causes, cause)
 		}
 		if h.Refused > 0 {
-			causes = append(causes, fmt.Sprintf("audit upload %s: %d records are too large for it and stand in %s", h.Name, h.Refused, h.RefusedFile))
+			causes = append(causes, fmt.Sprintf("audit upload %s: %d records are too large for it and stand in %s while retention keeps them", h.Name, h.Refused, h.RefusedFile))
 		}
 		if h.Missed > 0 {
-			causes = append(causes, fmt.Sprintf("audit upload %s: %d records were deleted from the log before they were delivered", h.Name, h.Missed))
+			causes = append(causes, fmt.Sprintf("audit upload %s: %d records were given up or deleted from the log before they were delivered", h.Name, h.Missed))
 		}
 	}
 	return causes

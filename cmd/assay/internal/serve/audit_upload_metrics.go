@@ -29,7 +29,7 @@ func newUploadMetrics(destinations []config.Upload) *uploadMetrics {
 		delivered: counter("assay_audit_upload_records_total", "Audit records that a destination acknowledged; repeated ones count again."),
 		failures:  counter("assay_audit_upload_failures_total", "Deliveries of audit records that have to be repeated."),
 		refused:   counter("assay_audit_upload_refused_total", "Audit records that are too large for a destination and were set aside."),
-		missed:    counter("assay_audit_upload_missed_total", "Audit records that retention deleted before they were delivered."),
+		missed:    counter("assay_audit_upload_missed_total", "Audit records that were given up, or deleted by retention, before they were delivered."),
 		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "assay_audit_upload_delivery_seconds", Help: "How long deliveries took that were acknowledged, at least in part.",
 			Buckets: prometheus.ExponentialBuckets(1e-3, 4, 9),

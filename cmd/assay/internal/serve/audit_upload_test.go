@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"bytes"
 	"compress/gzip"
 	"context"
 	"encoding/json"
@@ -22,6 +23,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/assaypdp/assay/cmd/assay/internal/config"
+	"github.com/assaypdp/assay/pdp/audit/ledger"
 )
 
 // decisionLogs takes decision logs, once it is let.
@@ -65,6 +67,45 @@ func awaitText(t *testing.T, url, text string) {
 	t.Fatalf("%s never answered with %q; the last answer was %s", url, text, body)
 }
 
+// served runs a server with that configuration and its clock for as long as during takes, and says how it ended.
+func served(t *testing.T, path string, now func() time.Time, during func(base string)) {
+	t.Helper()
+	c, err := config.Read(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	app, err := New(t.Context(), c, Deps{Log: slog.New(slog.DiscardHandler), Now: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- app.Run(ctx, listener) }()
+	during("http://" + listener.Addr().String())
+	stop()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+}
+
+// decideGarbage asks for n decisions.
+func decideGarbage(t *testing.T, base string, n int) {
+	t.Helper()
+	for range n {
+		response, err := http.Post(base+"/decide", "application/json", strings.NewReader(`{"token":"garbage"}`)) //nolint:gosec // the test's own server
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := response.Body.Close(); err != nil || response.StatusCode != http.StatusOK {
+			t.Fatal(response.Status, err)
+		}
+	}
+}
+
 // A server delivers its log to a service and to a stream; while the service is away, health and metrics say how much
 // waits, and a server that is started again delivers the rest.
 func TestAuditLogIsDelivered(t *testing.T) {
@@ -89,37 +130,10 @@ func TestAuditLogIsDelivered(t *testing.T) {
 	}
 	run := func(during func(base string)) {
 		t.Helper()
-		c, err := config.Read(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		app, err := New(t.Context(), c, Deps{Log: slog.New(slog.DiscardHandler)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, stop := context.WithCancel(t.Context())
-		ended := make(chan error, 1)
-		go func() { ended <- app.Run(ctx, listener) }()
-		during("http://" + listener.Addr().String())
-		stop()
-		if err := <-ended; err != nil {
-			t.Fatal(err)
-		}
+		served(t, path, time.Now, during)
 	}
 	run(func(base string) {
-		for range 5 {
-			response, err := http.Post(base+"/decide", "application/json", strings.NewReader(`{"token":"garbage"}`)) //nolint:gosec // the test's own server
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := response.Body.Close(); err != nil || response.StatusCode != http.StatusOK {
-				t.Fatal(response.Status, err)
-			}
-		}
+		decideGarbage(t, base, 5)
 		awaitText(t, base+"/metrics", `assay_audit_upload_records_total{destination="stream"} 6`)
 		awaitText(t, base+"/metrics", `assay_audit_upload_lag_records{destination="siem"} 6`)
 		awaitText(t, base+"/readyz", "audit upload siem: 6 records wait")
@@ -145,5 +159,83 @@ func TestAuditLogIsDelivered(t *testing.T) {
 	// The second start recorded its configuration, too.
 	if stored, taken := stream.CachedInfo().State.Msgs, logs.records.Load(); stored != 7 || taken != 7 {
 		t.Errorf("the stream has %d records, the service took %d; there are 7", stored, taken)
+	}
+}
+
+// Retention waits for a destination that is away, and not for ever: what it gives up is recorded, counted and told, and
+// then goes.
+func TestADestinationThatIsGoneDoesNotKeepTheLog(t *testing.T) {
+	gone := httptest.NewServer(&decisionLogs{})
+	defer gone.Close()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "assay.yaml")
+	text := fmt.Sprintf("audit:\n  dir: audit\n  segment_age: 1m\n  retention: 2m\n  upload:\n  - {name: siem, url: %s, hold: 1h}\n", gone.URL)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var moved atomic.Int64
+	now := func() time.Time { return time.Now().Add(time.Duration(moved.Load())) }
+	first := filepath.Join(dir, "audit", "segments", "00000000000000000000.log.zst")
+	served(t, path, now, func(base string) {
+		decideGarbage(t, base, 5)
+		awaitText(t, base+"/readyz", "audit upload siem: 6 records wait")
+		moved.Store(int64(30 * time.Minute))
+		awaitText(t, base+"/readyz", "(retention deletes what is older than 1h2m0s)")
+		awaitFile(t, first, true)
+		moved.Store(int64(2 * time.Hour))
+		awaitText(t, base+"/metrics", `assay_audit_upload_missed_total{destination="siem"} 6`)
+		awaitText(t, base+"/readyz", "audit upload siem: 6 records were given up")
+		awaitFile(t, first, false)
+	})
+	reader, err := ledger.OpenReader(filepath.Join(dir, "audit"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := 0
+	for record, err := range reader.Records(t.Context(), 0, -1) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(record.Event, []byte(`"change":{"kind":"log.undelivered","target":"siem","reason":"not delivered while retention kept them","details":{"first":0,"records":6}}`)) {
+			told++
+		}
+	}
+	if told != 1 {
+		t.Errorf("%d records of it", told)
+	}
+}
+
+// awaitFile waits until a file is there, or is not.
+func awaitFile(t *testing.T, path string, there bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if _, err := os.Stat(path); (err == nil) == there {
+			return
+		}
+	}
+	t.Fatalf("waited a minute for %s to be there: %v", path, there)
+}
+
+// What waits when a server ends is delivered before it does, in buffered mode too.
+func TestTheEndOfAServerDeliversWhatWaits(t *testing.T) {
+	for _, mode := range []string{"durable", "buffered"} {
+		t.Run(mode, func(t *testing.T) {
+			logs := &decisionLogs{}
+			logs.open.Store(true)
+			service := httptest.NewServer(logs)
+			defer service.Close()
+			path := filepath.Join(t.TempDir(), "assay.yaml")
+			text := fmt.Sprintf("audit:\n  dir: audit\n  mode: %s\n  upload:\n  - {name: siem, url: %s}\n", mode, service.URL)
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			served(t, path, time.Now, func(base string) {
+				awaitText(t, base+"/metrics", `assay_audit_upload_lag_records{destination="siem"} 0`)
+				decideGarbage(t, base, 20)
+			})
+			if taken := logs.records.Load(); taken != 21 {
+				t.Errorf("the service took %d records; there are 21", taken)
+			}
+		})
 	}
 }
