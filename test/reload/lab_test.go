@@ -83,10 +83,12 @@ policy:
   verify: {keys: {author: {file: author.pem}}}
   run_tests: true
   state_dir: state
+  timeout: 20s
+limits: {request_timeout: 1m}
 `
 
 func newLab(t testing.TB, tokens int) *lab {
-	l := &lab{t: t, dir: t.TempDir(), client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}, Timeout: 30 * time.Second}}
+	l := &lab{t: t, dir: t.TempDir(), client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}, Timeout: 3 * time.Minute}}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	l.must(err)
 	der, err := x509.MarshalPKCS8PrivateKey(key)
