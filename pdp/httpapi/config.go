@@ -172,7 +172,7 @@ type Config struct {
 	MaxBody int64
 	// MaxBatch is the most items in a batch; past it 400. Default 100.
 	MaxBatch int
-	// MaxInFlight is the most requests in work at once, probes and public documents apart. As many may
+	// MaxInFlight is the most requests in work at once, probes, public documents and events apart. As many may
 	// wait for QueueTime; past that 503 with Retry-After. Default 1024; 100 ms.
 	MaxInFlight int
 	QueueTime   time.Duration

@@ -32,6 +32,8 @@ func (x *exchange) form(known ...string) (map[string]string, error) {
 		switch {
 		case len(given) > 1:
 			return nil, problemf(duplicateField, "%s must not come twice", name)
+		case len(given) == 1 && !utf8.ValidString(given[0]): // which bytes that are can still be percent-encoded
+			return nil, problemf(invalidValue, "%s: not UTF-8", name)
 		case len(given) == 1 && name != "token" && len(given[0]) > maxString:
 			return nil, problemf(invalidValue, "%s: longer than %d bytes", name, maxString)
 		case len(given) == 1:
@@ -120,7 +122,7 @@ func appendIntrospection(dst []byte, d *pdp.Decision, kind pdp.TokenType) ([]byt
 	}
 	names := make([]string, 0, len(d.Claims))
 	for name := range d.Claims {
-		if name != "active" && name != "token_type" && name != "username" {
+		if !slices.ContainsFunc([]string{"active", "token_type", "username"}, func(own string) bool { return strings.EqualFold(own, name) }) {
 			names = append(names, name)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -236,6 +237,8 @@ func (x *exchange) query(parameter func(name, value string) error) error {
 			return problemf(duplicateField, "%s: must not come twice", shorten(name))
 		case given[0] == "":
 			return problemf(invalidValue, "%s: empty; leave it out or name one", shorten(name))
+		case !utf8.ValidString(name + given[0]):
+			return problemf(invalidValue, "the query is not UTF-8")
 		case len(given[0]) > maxString:
 			return problemf(invalidValue, "%s: longer than %d bytes", shorten(name), maxString)
 		}

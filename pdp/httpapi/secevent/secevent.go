@@ -160,8 +160,10 @@ func (r *Receiver) Receive(ctx context.Context, compact, authorization string, a
 	if err != nil || !fresh {
 		return err
 	}
+	done := false // also where act panics
+	defer func() { r.seen.settle(event.Transmitter, event.ID, now.Add(r.c.MaxAge+r.c.Skew), done) }()
 	err = act(ctx, event)
-	r.seen.settle(event.Transmitter, event.ID, now.Add(r.c.MaxAge+r.c.Skew), err == nil)
+	done = err == nil
 	return err
 }
 

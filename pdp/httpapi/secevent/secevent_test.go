@@ -252,6 +252,22 @@ func TestOncePerWindow(t *testing.T) {
 	}
 }
 
+// What broke off was not carried out: the transmitter, which had no answer, sends it again.
+func TestAnEventWhoseActionPanicsIsTakenAgain(t *testing.T) {
+	r, text := receiver(t, nil), set(t, `{}`)
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("the panic was swallowed")
+			}
+		}()
+		_ = r.Receive(t.Context(), text, "", func(context.Context, *secevent.Event) error { panic("a fault") })
+	}()
+	if done, err := receive(t, r, text, ""); err != nil || done == nil {
+		t.Errorf("again: %v, %v", done, err)
+	}
+}
+
 func TestConfigurations(t *testing.T) {
 	for name, change := range map[string]func(*secevent.Config){
 		"no audience":       func(c *secevent.Config) { c.Audience = "" },
