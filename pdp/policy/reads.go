@@ -87,6 +87,24 @@ func (r *reads) below(name string) reads {
 	return inner
 }
 
+// members gives the names of the members of input that are read; where of such a member only some members are read, also
+// their names, else nil.
+func (r *reads) members() map[string]map[string]bool {
+	members := make(map[string]map[string]bool)
+	for _, path := range r.paths {
+		only, known := members[path[0]]
+		switch {
+		case len(path) == 1 || known && only == nil:
+			members[path[0]] = nil
+		case !known:
+			members[path[0]] = map[string]bool{path[1]: true}
+		default:
+			only[path[1]] = true
+		}
+	}
+	return members
+}
+
 // onlyLibraryReadsTime tells that no rule depends on input.time, itself or through others, but those of the package
 // assay and its families, which know each other. A rule of an organisation may depend on the time in ways they
 // know nothing of, also where it takes the time from data.assay.limits.

@@ -21,6 +21,9 @@ type Recorded struct {
 	// all is what is read of input by everything that the decision depends on, foreign by those modules that are not
 	// the library's.
 	all, foreign reads
+	// members are those of input that the decision depends on, and, where it depends only on some members of such a
+	// member, the names of these.
+	members map[string]map[string]bool
 }
 
 // Recorded prepares a revision for recorded inputs. library holds the texts of the modules whose ways are known; every
@@ -41,6 +44,7 @@ func (r *Revision) Recorded(library map[string][]byte) *Recorded {
 	}
 	f := &Recorded{r: r, all: readsFor(r.compiler, ast.MustParseRef(Entrypoint)), foreign: readsOfRules(foreign)}
 	f.foreign.all = f.foreign.all || beyond
+	f.members = f.all.members()
 	return f
 }
 
@@ -73,10 +77,49 @@ func (f *Recorded) Reads(path ...string) bool { return f.all.any(path...) }
 // ForeignReads tells the same of modules that are not the library's.
 func (f *Recorded) ForeignReads(path ...string) bool { return f.foreign.any(path...) }
 
+// read gives the part of an input that the decision depends on.
+func (f *Recorded) read(input map[string]any) map[string]any {
+	if f.all.all {
+		return input
+	}
+	part := make(map[string]any, len(f.members))
+	for name, only := range f.members {
+		value, there := input[name]
+		if !there {
+			continue
+		}
+		object, isObject := value.(map[string]any)
+		if only == nil || !isObject {
+			part[name] = value
+			continue
+		}
+		inner := make(map[string]any, len(only))
+		for name, value := range object {
+			if only[name] {
+				inner[name] = value
+			}
+		}
+		part[name] = inner
+	}
+	return part
+}
+
+// AppendKey writes down what the decision depends on in an input beside its time: two inputs with the same key give the
+// same verdict at the same second.
+func (f *Recorded) AppendKey(key []byte, input map[string]any) []byte {
+	part := f.read(input)
+	if _, there := part["time"]; there {
+		part = maps.Clone(part)
+		delete(part, "time")
+	}
+	return appendValue(key, part)
+}
+
 // Evaluate gives the verdict about an input document of the types that strictjson decodes, as Engine.Evaluate gives it
-// about facts, without its bounds. The error says that ctx ended, or that the document is none.
+// about facts, without its bounds. Its UnchangedUntil may be believed. The error says that ctx ended, or that the document
+// is none.
 func (f *Recorded) Evaluate(ctx context.Context, input map[string]any, second int64) (pdp.Verdict, error) {
-	value, err := ast.InterfaceToValue(input)
+	value, err := ast.InterfaceToValue(f.read(input))
 	if err != nil {
 		return pdp.Verdict{}, fmt.Errorf("policy: input: %w", err)
 	}
@@ -88,6 +131,9 @@ func (f *Recorded) Evaluate(ctx context.Context, input map[string]any, second in
 		return pdp.Verdict{}, context.Cause(ctx)
 	}
 	if err == nil {
+		if !f.r.settles {
+			verdict.UnchangedUntil = 0
+		}
 		return verdict, nil
 	}
 	reasons := verdict.Reasons

@@ -3,12 +3,12 @@ package workbench
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/assaypdp/assay/pdp"
 	"github.com/assaypdp/assay/pdp/policy"
@@ -70,24 +70,25 @@ type ReplayConfig struct {
 // foreign module that reads the value might ask anything of it: no stand-in is tried then.) Those stand-ins are dropped
 // with which the policy of then would not have decided as it is recorded. If what is left gives one and the same
 // answer, the value does not matter; else the answer cannot be told.
+//
+// What was found out about one record is remembered, within bounds, for all that are of its kind, and a verdict for as
+// long as the policy says that time alone does not change it.
 type Replay struct {
 	c                   ReplayConfig
 	candidate, baseline *policy.Recorded
 	constants           []string
 	tooMany             bool // to try them all, so nothing is tried
 
-	mu    sync.Mutex // guards known
-	known map[string]*insight
+	known insights
+	said  *verdicts // the candidate's
 }
 
-const (
-	mostConstants = 1000   // past so many configured texts nothing is tried
-	mostInsights  = 50_000 // that are remembered
-)
+// mostConstants: past so many configured texts nothing is tried.
+const mostConstants = 1000
 
 // NewReplay prepares.
 func NewReplay(c ReplayConfig) (*Replay, error) {
-	r := &Replay{c: c, candidate: c.Candidate.Recorded(c.Library), known: make(map[string]*insight)}
+	r := &Replay{c: c, candidate: c.Candidate.Recorded(c.Library), known: insights{known: make(map[digest]*lookedInto)}, said: newVerdicts()}
 	defaults, err := readObject(c.Defaults)
 	if err != nil {
 		return nil, fmt.Errorf("the library's configuration: %w", err)
@@ -122,11 +123,11 @@ func (r *Replay) Judge(ctx context.Context, record *Record) (*Replayed, error) {
 	}
 	whole := completed(record.Input)
 	if len(hidden) == 0 {
-		answer, err := r.answer(ctx, r.candidate, record, whole)
+		answer, err := r.recalled(ctx, record, whole)
 		return &Replayed{Answer: answer}, err
 	}
 	plain := filled(whole, hidden)
-	answer, err := r.answer(ctx, r.candidate, record, plain)
+	answer, err := r.recalled(ctx, record, plain)
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +139,7 @@ func (r *Replay) Judge(ctx context.Context, record *Record) (*Replayed, error) {
 	case len(found.undecidable) > 0:
 		return &Replayed{Undecidable: found.undecidable}, nil
 	case found.by.value != nil:
-		answer, err = r.answer(ctx, r.candidate, record, filled(whole, hidden, found.by))
+		answer, err = r.recalled(ctx, record, filled(whole, hidden, found.by))
 	}
 	return &Replayed{Answer: answer}, err
 }
@@ -199,19 +200,47 @@ func canStandIn(path []string) bool {
 
 // answer judges one input by one policy, over Go's floor.
 func (r *Replay) answer(ctx context.Context, by *policy.Recorded, record *Record, input map[string]any) (Answer, error) {
-	second := int64(0)
-	if n, ok := input["time"].(json.Number); ok {
-		whole, err := n.Int64()
-		if err != nil {
-			return Answer{}, fmt.Errorf("the record's time is no whole number of seconds: %w", err)
-		}
-		second = whole
-	}
-	verdict, err := by.Evaluate(ctx, input, second)
+	second, err := secondOf(input)
 	if err != nil {
 		return Answer{}, err
 	}
-	return answerOf(&verdict, vetoes(record, input)), nil
+	v, err := by.Evaluate(ctx, input, second)
+	if err != nil {
+		return Answer{}, err
+	}
+	return answerOf(judgedOf(&v), vetoes(record, input)), nil
+}
+
+// recalled is answer by the candidate, from memory where that is the same.
+func (r *Replay) recalled(ctx context.Context, record *Record, input map[string]any) (Answer, error) {
+	second, err := secondOf(input)
+	if err != nil {
+		return Answer{}, err
+	}
+	key := sha256.Sum256(r.candidate.AppendKey(nil, input))
+	said, known := r.said.recall(key, second)
+	if !known {
+		v, err := r.candidate.Evaluate(ctx, input, second)
+		if err != nil {
+			return Answer{}, err
+		}
+		said = judgedOf(&v)
+		r.said.remember(key, said, second, v.UnchangedUntil)
+	}
+	return answerOf(said, vetoes(record, input)), nil
+}
+
+// secondOf is the time of an input; 0 where it has none.
+func secondOf(input map[string]any) (int64, error) {
+	n, ok := input["time"].(json.Number)
+	if !ok {
+		return 0, nil
+	}
+	second, err := n.Int64()
+	if err != nil {
+		return 0, fmt.Errorf("the record's time is no whole number of seconds: %w", err)
+	}
+	return second, nil
 }
 
 // vetoes are the codes that Go's floor gave.
@@ -224,32 +253,6 @@ func vetoes(record *Record, input map[string]any) []string {
 		return []string{code}
 	}
 	return []string{"signature.invalid"}
-}
-
-// answerOf joins a verdict and the floor's vetoes, as pdp.Decider does.
-func answerOf(v *pdp.Verdict, vetoes []string) Answer {
-	findings := make([]Finding, 0, len(v.Reasons)+len(vetoes))
-	for i := range v.Reasons {
-		f := Finding{v.Reasons[i].Code, string(v.Reasons[i].Enforcement)}
-		if slices.Contains(vetoes, f.Code) {
-			f.Enforcement = string(pdp.Deny)
-		}
-		findings = append(findings, f)
-	}
-	for _, code := range vetoes {
-		if !slices.ContainsFunc(findings, func(f Finding) bool { return f.Code == code }) {
-			findings = append(findings, Finding{code, string(pdp.Deny)})
-		}
-	}
-	denies := slices.ContainsFunc(findings, func(f Finding) bool {
-		return f.Enforcement != string(pdp.Warn) && f.Enforcement != string(pdp.Waived)
-	})
-	allow := v.Allow && !denies
-	if !allow && !denies {
-		findings = append(findings, Finding{"policy.undefined", string(pdp.Deny)})
-	}
-	SortFindings(findings)
-	return Answer{allow, findings}
 }
 
 // SortFindings puts findings in the order in which answers hold them.

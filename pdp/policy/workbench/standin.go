@@ -1,8 +1,8 @@
 package workbench
 
 import (
-	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -128,26 +128,9 @@ type insight struct {
 // insight finds out whether hidden values matter. That is found once for all records that differ only in times,
 // identifiers and sizes and have the same answers.
 func (r *Replay) insight(ctx context.Context, record *Record, input map[string]any, hidden []hiddenValue, plain Answer) (*insight, error) {
-	key, err := r.kindOf(record, input, hidden, plain)
-	if err != nil {
-		return nil, err
-	}
-	r.mu.Lock()
-	known := r.known[key]
-	r.mu.Unlock()
-	if known != nil {
-		return known, nil
-	}
-	found, err := r.tryOut(ctx, record, input, hidden, plain)
-	if err != nil {
-		return nil, err
-	}
-	r.mu.Lock()
-	if len(r.known) < mostInsights {
-		r.known[key] = found
-	}
-	r.mu.Unlock()
-	return found, nil
+	return r.known.of(r.kindOf(record, input, hidden, plain), func() (*insight, error) {
+		return r.tryOut(ctx, record, input, hidden, plain)
+	})
 }
 
 // trial is one record that stand-ins are tried on.
@@ -224,11 +207,16 @@ func (t *trial) explanations(ctx context.Context) ([]standIn, error) {
 
 // possible tells whether the policy of then could have decided so; without that policy anything is.
 func (t *trial) possible(ctx context.Context, by ...standIn) (bool, error) {
-	if t.r.baseline == nil || t.r.baseline.ID() != t.record.Revision {
+	if !t.r.decidedBy(t.record) {
 		return true, nil
 	}
 	was, err := t.r.answer(ctx, t.r.baseline, t.record, filled(t.input, t.hidden, by...))
 	return was.Equal(t.record.Was), err
+}
+
+// decidedBy tells whether the baseline decided.
+func (r *Replay) decidedBy(record *Record) bool {
+	return r.baseline != nil && r.baseline.ID() == record.Revision
 }
 
 // vary puts everything in each hidden place in turn, around one explanation, and notes the places where something that is
@@ -256,48 +244,46 @@ func (t *trial) vary(ctx context.Context, base standIn, answer Answer, matters [
 }
 
 // kindOf is the same for records that differ only in times, identifiers, sizes, and what no policy looks at.
-func (r *Replay) kindOf(record *Record, input map[string]any, hidden []hiddenValue, plain Answer) (string, error) {
+func (r *Replay) kindOf(record *Record, input map[string]any, hidden []hiddenValue, plain Answer) digest {
 	kind := maps.Clone(input)
 	delete(kind, "time")
 	for member, unlike := range map[string][]string{"token": {"id", "kid", "size"}, "revocation": {"age_seconds"}, "verification": nil} {
-		if object, ok := kind[member].(map[string]any); ok {
-			object = maps.Clone(object)
-			for _, name := range unlike {
-				delete(object, name)
-			}
-			if signed, ok := object["key"].(map[string]any); ok {
-				signed = maps.Clone(signed)
-				for _, name := range []string{"thumbprint", "kid", "created"} {
-					delete(signed, name)
-				}
-				object["key"] = signed
-			}
-			if claims, ok := object["claims"].(map[string]any); ok {
-				claims = maps.Clone(claims)
-				for _, name := range []string{"exp", "nbf", "iat", "jti", "auth_time"} {
-					if _, there := claims[name]; there {
-						claims[name] = nil
-					}
-				}
-				object["claims"] = claims
-			}
-			kind[member] = object
+		object, ok := kind[member].(map[string]any)
+		if !ok {
+			continue
 		}
+		object = maps.Clone(object)
+		for _, name := range unlike {
+			delete(object, name)
+		}
+		if signed, ok := object["key"].(map[string]any); ok {
+			signed = maps.Clone(signed)
+			for _, name := range []string{"thumbprint", "kid", "created"} {
+				delete(signed, name)
+			}
+			object["key"] = signed
+		}
+		if claims, ok := object["claims"].(map[string]any); ok {
+			claims = maps.Clone(claims)
+			for _, name := range []string{"exp", "nbf", "iat", "jti", "auth_time"} {
+				if _, there := claims[name]; there {
+					claims[name] = nil
+				}
+			}
+			object["claims"] = claims
+		}
+		kind[member] = object
 	}
-	if request, ok := kind["request"].(map[string]any); ok {
-		request = maps.Clone(request)
-		maps.DeleteFunc(request, func(name string, _ any) bool {
-			return !r.candidate.Reads("request", name) && (r.baseline == nil || !r.baseline.Reads("request", name))
-		})
-		kind["request"] = request
-	}
-	// What is hidden is the same, whoever it stands for.
-	kind = filled(kind, hidden)
-	var key bytes.Buffer
+	kind = filled(kind, hidden) // what is hidden is the same, whoever it stands for
+	var key []byte
 	for _, h := range hidden {
-		fmt.Fprintf(&key, "%q %t\n", h.name, h.text)
+		key = fmt.Appendf(key, "%q %t\n", h.name, h.text)
 	}
-	fmt.Fprintf(&key, "%q %v %q %v\n", record.Revision, record.Was, record.Floor, plain)
-	err := json.NewEncoder(&key).Encode(kind)
-	return key.String(), err
+	key = fmt.Appendf(key, "%q %q %v\n", ownTexts(kind), vetoes(record, input), plain)
+	key = r.candidate.AppendKey(key, kind)
+	if r.decidedBy(record) { // else what was decided then says nothing
+		key = fmt.Appendf(key, "\n%v\n", record.Was)
+		key = r.baseline.AppendKey(key, kind)
+	}
+	return sha256.Sum256(key)
 }

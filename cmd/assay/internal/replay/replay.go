@@ -1,8 +1,8 @@
 // Package replay judges a log's decisions again under another policy and counts what would change.
 //
 // Records are read by one goroutine, decoded and judged by as many as there are processors, each of which counts for
-// itself; nothing but counts and a few examples is kept, so that the length of the log costs time and no memory. What
-// comes out does not depend on which goroutine judged what.
+// itself; counts, a few examples and what the judge remembers, which is bounded, are all that is kept, so that the length
+// of the log costs time and no memory. What comes out does not depend on which goroutine judged what.
 package replay
 
 import (

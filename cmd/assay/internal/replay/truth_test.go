@@ -171,3 +171,39 @@ func TestNothingMaskedNothingUndecidable(t *testing.T) {
 		})
 	}
 }
+
+// One judge, who remembers, says the same of tokens that come again later as one who sees each for the first time.
+func TestMemoryChangesNothing(t *testing.T) {
+	trust := trusted(t)
+	for _, s := range []stance{stances[0], stances[1], stances[9], stances[10], stances[14]} {
+		t.Run(s.name, func(t *testing.T) {
+			own, candidate := compiled(t, "", nil), compiled(t, s.config, s.rules)
+			desk, judge := newDesk(t, own, true), newJudge(t, candidate, own)
+			random := rand.New(rand.NewPCG(13, 17))
+			for _, f := range []*pdp.Facts{verified(trust, nil), someFacts(random, trust), someFacts(random, trust)} {
+				f.Token.Claims["exp"], f.Token.Claims["iat"] = number(now+600), number(now-60)
+				for _, later := range []int64{0, 0, 1, 300, 200, 590, 595, 599, 600, 601, 630, 631} {
+					again := *f
+					again.Time = now + later
+					_, text := desk.decide(t, &again)
+					record, err := read(text)
+					if err != nil {
+						t.Fatal(err)
+					}
+					record.Input["time"] = number(now + later) // the desk's clock stands still
+					got, err := judge.Judge(t.Context(), record)
+					if err != nil {
+						t.Fatal(err)
+					}
+					want, err := newJudge(t, candidate, own).Judge(t.Context(), record)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if !got.Answer.Equal(want.Answer) {
+						t.Errorf("%d s later: %v, want %v\n%s", later, got, want, text)
+					}
+				}
+			}
+		})
+	}
+}
