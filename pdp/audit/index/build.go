@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"iter"
 	"os"
@@ -50,7 +51,7 @@ func (x *Index) Build(ctx context.Context, atOnce int) error {
 			if err != nil {
 				return err
 			}
-			if _, err := x.load(bound); err == nil {
+			if _, err := x.load(bound, s.Bytes); err == nil {
 				return nil
 			}
 			t, err := x.scan(ctx, s.First, s.First+s.Count)
@@ -127,7 +128,7 @@ func (x *Index) table(ctx context.Context, s ledger.Segment, unindexed bool) (*t
 	if t := x.remembered(bound); t != nil {
 		return t, nil
 	}
-	if t, err := x.load(bound); err == nil {
+	if t, err := x.load(bound, s.Bytes); err == nil {
 		return t, nil
 	}
 	// It is not there, damaged, or of another segment: all one, since it is made of the segment alone.
@@ -205,10 +206,35 @@ func (x *Index) extend(ctx context.Context, t *table, to int64) error {
 	return nil
 }
 
-// load reads a segment's file.
-func (x *Index) load(bound binding) (*table, error) {
-	file, err := os.ReadFile(x.path(bound.first))
+// longestFile is the most that the index of so many records can have, in bytes: what stands before its columns and their
+// widths, of each record some numbers, and the texts, which are those of the records with their lengths. Both numbers are
+// what a seal says, which need not be true.
+func longestFile(count, records int64) int64 {
+	const fixed, ofRecord, most = 1 << 10, 192, 1 << 30
+	if count < 0 || count > most/ofRecord || records < 0 || records > most/4 {
+		return most
+	}
+	return min(fixed+ofRecord*count+4*records, most)
+}
+
+// load reads the file of a segment whose records have so many bytes. What is there may be anybody's, and larger than
+// memory or without end: it is read no further than an index of these records can go.
+func (x *Index) load(bound binding, records int64) (*table, error) {
+	path, longest := x.path(bound.first), longestFile(bound.count, records)
+	info, err := os.Stat(path)
 	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > longest {
+		return nil, fmt.Errorf("%w: no file, or too long", errDamaged)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() //nolint:errcheck // read only
+	file := make([]byte, info.Size())
+	if _, err := io.ReadFull(f, file); err != nil {
 		return nil, err
 	}
 	return decode(file, bound)

@@ -41,6 +41,9 @@ func (l *fakeLog) Segments() ([]ledger.Segment, error) {
 	for first := l.first; first < int64(len(l.records)); first += l.segment {
 		end := min(first+l.segment, int64(len(l.records)))
 		s := ledger.Segment{First: first, Count: end - first, Sealed: end-first == l.segment}
+		for _, r := range l.records[first:end] {
+			s.Bytes += int64(len(r.Event)) + 1
+		}
 		for _, at := range l.times[first:end] {
 			if s.FirstTime.IsZero() || at.Before(s.FirstTime) {
 				s.FirstTime = at

@@ -270,7 +270,7 @@ func TestForgedRowIsNoticedAtTheRecord(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	forged, err := x.load(bound)
+	forged, err := x.load(bound, 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}

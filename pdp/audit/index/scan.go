@@ -117,16 +117,19 @@ func (s *scanner) raw() (quoted []byte, escaped bool) {
 	if s.bad {
 		return nil, false
 	}
-	from := s.at - 1
+	from, end := s.at-1, -1 // end is the next quote, which is looked for again only once it turned out to be escaped
 	for {
-		end := bytes.IndexByte(s.text[s.at:], '"')
-		if end < 0 {
-			s.bad = true
-			return nil, false
+		if end < s.at {
+			next := bytes.IndexByte(s.text[s.at:], '"')
+			if next < 0 {
+				s.bad = true
+				return nil, false
+			}
+			end = s.at + next
 		}
-		backslash := bytes.IndexByte(s.text[s.at:s.at+end], '\\')
+		backslash := bytes.IndexByte(s.text[s.at:end], '\\')
 		if backslash < 0 {
-			s.at += end + 1
+			s.at = end + 1
 			return s.text[from:s.at], escaped
 		}
 		escaped = true
