@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -97,7 +96,7 @@ func (o *proveOptions) prove(ctx context.Context, args []string) (text, error) {
 	}
 	var newer []byte
 	if o.checkpoint != "" {
-		if newer, err = os.ReadFile(o.checkpoint); err != nil {
+		if newer, err = readCheckpointFile(o.checkpoint); err != nil {
 			return nil, err
 		}
 	}
@@ -105,7 +104,7 @@ func (o *proveOptions) prove(ctx context.Context, args []string) (text, error) {
 		if len(args) > 0 || o.receipt != "" {
 			return nil, errors.New("with --from it is proven that the log goes on, not that a decision is in it: take one of the two out")
 		}
-		older, err := os.ReadFile(o.from)
+		older, err := readCheckpointFile(o.from)
 		if err != nil {
 			return nil, err
 		}

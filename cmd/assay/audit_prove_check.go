@@ -77,7 +77,7 @@ func (o *proveOptions) checkConsistency(made []byte, verifiers note.Verifiers) (
 	if o.from == "" {
 		return nil, "", errors.New("the proof is that the log goes on from an older checkpoint: give that with --from")
 	}
-	older, err := os.ReadFile(o.from)
+	older, err := readCheckpointFile(o.from)
 	if err != nil {
 		return nil, "", err
 	}

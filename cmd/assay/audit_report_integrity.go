@@ -20,7 +20,7 @@ type checking struct {
 	skip      bool
 	verifiers note.Verifiers // nil: signatures are not checked, for the reason that without says
 	without   string
-	anchors   [][]byte
+	anchors   []ledger.Anchor
 	found     *ledger.Report
 }
 
@@ -35,12 +35,8 @@ func (r *reporting) checking(ctx context.Context) (*checking, error) {
 	if c.verifiers, err = reportVerifiers(r.verifierKeys); err != nil {
 		return nil, err
 	}
-	for _, path := range r.anchors {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			return nil, fmt.Errorf("--checkpoint: %w", err)
-		}
-		c.anchors = append(c.anchors, text)
+	if c.anchors, err = readAnchors(r.anchors); err != nil {
+		return nil, fmt.Errorf("--checkpoint: %w", err)
 	}
 	if c.verifiers != nil || r.place.config == "" {
 		return c, nil

@@ -31,7 +31,9 @@ A log that was wholly written anew and signed with its own key agrees with itsel
 outside (--checkpoint) to find that, and the receipts of callers (--receipt) to find what was never logged. Behind the
 last checkpoint receipts alone can tell that the end was cut off.
 
-Exit code 0: it is sound, 1: there are findings, 2: it could not be verified.`,
+What could not be proved for want of a key, a checkpoint kept outside or receipts it says at its end ("not_proved" in JSON).
+
+Exit code 0: nothing was found, 1: there are findings, 2: it could not be verified.`,
 		Example: `  assay audit verify --config assay.yaml
   assay audit verify --dir ./state/audit --key checkpoint.keys --checkpoint outside.checkpoint --receipt answers.ndjson`,
 		Args: noArgs,
@@ -55,12 +57,8 @@ Exit code 0: it is sound, 1: there are findings, 2: it could not be verified.`,
 				return err
 			}
 		}
-		for _, path := range anchors {
-			text, err := os.ReadFile(path)
-			if err != nil {
-				return err
-			}
-			c.Anchors = append(c.Anchors, text)
+		if c.Anchors, err = readAnchors(anchors); err != nil {
+			return err
 		}
 		if c.Receipts, err = readReceipts(receipts); err != nil {
 			return err
@@ -71,9 +69,10 @@ Exit code 0: it is sound, 1: there are findings, 2: it could not be verified.`,
 		}
 		if *format == "json" {
 			err = json.NewEncoder(e.out).Encode(struct {
-				Sound bool `json:"sound"`
+				Sound     bool     `json:"sound"`
+				NotProved []string `json:"not_proved"`
 				*ledger.Report
-			}{report.Sound(), report})
+			}{report.Sound() && report.SignaturesChecked, report.Unproven(), report})
 		} else {
 			err = printVerification(e.out, dir, report)
 		}
@@ -83,6 +82,31 @@ Exit code 0: it is sound, 1: there are findings, 2: it could not be verified.`,
 		return err
 	}
 	return cmd
+}
+
+// readAnchors reads files with checkpoints that were kept outside.
+func readAnchors(paths []string) ([]ledger.Anchor, error) {
+	var anchors []ledger.Anchor
+	for _, path := range paths {
+		signed, err := readCheckpointFile(path)
+		if err != nil {
+			return nil, err
+		}
+		anchors = append(anchors, ledger.Anchor{Name: path, Signed: signed})
+	}
+	return anchors, nil
+}
+
+// readCheckpointFile reads a file with a signed checkpoint, whose signature is not checked yet.
+func readCheckpointFile(path string) ([]byte, error) {
+	signed, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := ledger.CheckForm(signed); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return signed, nil
 }
 
 func printVerification(w io.Writer, dir string, r *ledger.Report) error {
@@ -113,13 +137,16 @@ func printVerification(w io.Writer, dir string, r *ledger.Report) error {
 	if r.Receipts > 0 {
 		b.WriteString(counted(r.Receipts, "receipt agrees", "receipts agree") + "\n")
 	}
-	if !r.SignaturesChecked {
-		b.WriteString("signatures were not checked: whoever can write the folder could have made all of it\n")
-	}
-	if r.Sound() {
-		b.WriteString("sound: nothing was found\n")
-	} else {
+	switch {
+	case !r.Sound():
 		b.WriteString(counted(len(r.Findings)+r.Omitted, "finding", "findings") + "\n")
+	case r.SignaturesChecked:
+		b.WriteString("sound: nothing was found\n")
+	default:
+		b.WriteString("nothing was found, by what the folder says of itself: signatures were not checked\n")
+	}
+	for _, open := range r.Unproven() {
+		b.WriteString("not proved: " + open + "\n")
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

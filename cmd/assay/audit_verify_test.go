@@ -123,7 +123,26 @@ func TestAuditVerify(t *testing.T) {
 	receipts := s.put("answers", strings.Join(append(s.answers, `{"allow":false}`), "\n"))
 	sound := s.assay(0, "audit", "verify", "--dir", s.dir, "--key", s.keys, "--checkpoint", outside, "--receipt", receipts)
 	has(t, sound, "10 records read of "+logOrigin, "2 checkpoints agree; the largest covers 10", "1 checkpoint kept outside agrees", "10 receipts agree", "sound: nothing was found")
-	has(t, s.assay(0, "audit", "verify", "--dir", s.dir, "--no-signatures"), "signatures were not checked")
+	if strings.Contains(sound, "not proved") {
+		t.Errorf("held against all there is, it says\n%s", sound)
+	}
+	has(t, s.assay(0, "audit", "verify", "--dir", s.dir, "--key", s.keys), "sound: nothing was found",
+		"not proved: that the log was not written anew as a whole", "not proved: that what was answered was recorded")
+	unproven := s.assay(0, "audit", "verify", "--dir", s.dir, "--no-signatures")
+	has(t, unproven, "signatures were not checked", "not proved: that the log is as its keeper signed it")
+	if strings.Contains(unproven, "sound") {
+		t.Errorf("without signatures it says\n%s", unproven)
+	}
+	has(t, s.assay(0, "audit", "verify", "--dir", s.dir, "--no-signatures", "-o", "json"), `"sound":false`, `"not_proved":["that the log is as its keeper signed it`)
+	saved := s.put("saved", s.checkpoint()+"\n")
+	for _, args := range [][]string{{"verify", "--key", s.keys}, {"prove", "3"}} {
+		has(t, s.assay(2, append([]string{"audit", args[0], "--dir", s.dir, "--checkpoint", saved}, args[1:]...)...), saved, "an empty line stands at its end")
+	}
+	has(t, s.assay(2, "audit", "prove", "--dir", s.dir, "--from", s.keys), s.keys, "it is no signed checkpoint")
+	other := newSignedLog(t)
+	other.write(3)
+	elsewhere := s.put("elsewhere", other.checkpoint())
+	has(t, s.assay(1, "audit", "verify", "--dir", s.dir, "--key", s.keys, "--checkpoint", elsewhere), "the checkpoint kept outside, "+elsewhere)
 	has(t, s.assay(2, "audit", "verify", "--dir", s.dir), "whose signatures count?")
 	has(t, s.assay(2, "audit", "verify", "--key", s.keys), "which audit log?")
 	has(t, s.assay(2, "audit", "verify", "--dir", s.dir+"x", "--key", s.keys), "there is no audit log to read")
@@ -185,7 +204,12 @@ func TestAuditProve(t *testing.T) {
 	has(t, s.assay(2, "audit", "prove", "--dir", s.dir), "what is to be proven?")
 	has(t, s.assay(2, "audit", "prove", "200", "--receipt", s.put("receipt", s.answers[200]), "--dir", s.dir), "take it or 200 out")
 	has(t, s.assay(2, "audit", "prove", "nobody", "--dir", s.dir), `no record in the log is of the decision "nobody"`)
-	has(t, s.assay(2, "audit", "prove", "400", "--dir", s.dir), "no checkpoint covers it")
+	none := s.assay(2, "audit", "prove", "400", "--dir", s.dir)
+	has(t, none, "record 400: the log has no such record: it has 305, counted from 0")
+	if strings.Contains(none, "checkpoint") {
+		t.Errorf("of a record that there is not it says %s", none)
+	}
+	has(t, s.assay(2, "audit", "prove", "200", "--dir", s.dir, "--checkpoint", outside), "no checkpoint covers it")
 	forged := strings.Replace(s.answers[200], `"leaf_hash":"`, `"leaf_hash":"AAAA`, 1)
 	forged = forged[:strings.Index(forged, "AAAA")+4] + s.answers[201][strings.Index(s.answers[201], `"leaf_hash":"`)+17:]
 	has(t, s.assay(2, "audit", "prove", "--receipt", s.put("receipt", forged), "--dir", s.dir), "is not what the receipt is for")

@@ -11,7 +11,6 @@ import (
 	"io"
 	"io/fs"
 	"iter"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -105,7 +104,7 @@ func (c *Config) openCheckpoints(m *markedState) (*checkpoint, error) {
 	}
 	m.length = end
 	if line == nil {
-		return nil, nil
+		return nil, c.newestAgrees(nil)
 	}
 	var entry Checkpoint
 	err = json.Unmarshal(line, &entry)
@@ -119,13 +118,43 @@ func (c *Config) openCheckpoints(m *markedState) (*checkpoint, error) {
 	if m.last.origin != c.Origin {
 		return nil, fmt.Errorf("audit log %s: its checkpoints are of %q, the configuration says audit.origin %q: give each log a folder of its own", c.Dir, m.last.origin, c.Origin)
 	}
-	return m.last, nil
+	return m.last, c.newestAgrees(m.last)
+}
+
+// newestAgrees holds the history against the newest checkpoint's own file, which is written once the history has it: a
+// history that has not was shortened since, or taken away. That file is derived, so one that a loss of power emptied is
+// no evidence; but it is made with the first line of the history, so without one there is none.
+func (c *Config) newestAgrees(last *checkpoint) error {
+	data, err := readRegular(filepath.Join(c.Dir, checkpointName), mostNote)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("audit log: %s: %w", checkpointName, err)
+	}
+	damage := &DamageError{Index: -1, File: checkpointsName, Advice: advice}
+	newest, err := readCheckpoint(string(data))
+	switch {
+	case err != nil && last == nil:
+		damage.What = "it has no checkpoint, and there is a file " + checkpointName + ", which is made after its first line: it was removed or emptied"
+	case err != nil:
+		return nil
+	case last == nil:
+		damage.What = fmt.Sprintf("it has no checkpoint, and the file %s is one over %d records: it was removed or emptied", checkpointName, newest.size)
+	case newest.size > last.size:
+		damage.What = fmt.Sprintf("its last checkpoint is over %d records, and the file %s is one over %d: lines were removed from its end", last.size, checkpointName, newest.size)
+	case newest.size == last.size && newest.root != last.root:
+		damage.What = fmt.Sprintf("its last checkpoint has another root over %d records than the file %s: one of the two was altered", last.size, checkpointName)
+	default:
+		return nil
+	}
+	return damage
 }
 
 // lastLine reads the last whole line of a file, and where it ends, without reading what is before it: the history of
 // years is long. nil: there is none.
 func lastLine(path string) (line []byte, end int64, err error) {
-	f, err := os.Open(path)
+	f, err := openRegular(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, 0, nil
 	}
@@ -149,6 +178,9 @@ func lastLine(path string) (line []byte, end int64, err error) {
 		}
 		if start := bytes.LastIndexByte(data[:max(0, stop-1)], '\n') + 1; stop > 0 && (start > 0 || from == 0) {
 			return data[start:stop], from + int64(stop), nil
+		}
+		if window > 4*maxLineSize {
+			return nil, 0, fmt.Errorf("%s: %w", filepath.Base(path), errLongLine)
 		}
 	}
 }
@@ -235,7 +267,7 @@ func (r *Reader) Checkpoints() ([]Checkpoint, error) {
 // EachCheckpoint is Checkpoints without holding more than one; a log that never rests gets 3 million in a year.
 func (r *Reader) EachCheckpoint() iter.Seq2[Checkpoint, error] {
 	return func(yield func(Checkpoint, error) bool) {
-		f, err := os.Open(filepath.Join(r.dir, checkpointsName))
+		f, err := openRegular(filepath.Join(r.dir, checkpointsName))
 		if err != nil {
 			if !errors.Is(err, fs.ErrNotExist) {
 				yield(Checkpoint{}, err)

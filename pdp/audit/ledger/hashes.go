@@ -93,7 +93,14 @@ func (h *hashes) tile(level int, number int64, width int) (tile, error) {
 // a tile's length.
 func (r *Reader) readTile(t tile) ([]tlog.Hash, error) {
 	full := filepath.Join(r.dir, tile{level: t.level, number: t.number, hashes: make([]tlog.Hash, tileWidth)}.path())
-	names := []string{full}
+	widest, err := readRegular(full, mostTile)
+	switch {
+	case err == nil && len(widest) == mostTile:
+		return tileHashes(widest), nil
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return nil, err
+	}
+	var names []string
 	partial, err := os.ReadDir(full + ".p")
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
@@ -103,21 +110,27 @@ func (r *Reader) readTile(t tile) ([]tlog.Hash, error) {
 			names = append(names, filepath.Join(full+".p", entry.Name()))
 		}
 	}
-	var widest []byte
+	if len(widest)%tlog.HashSize != 0 {
+		widest = nil
+	}
 	for _, name := range names {
-		data, err := os.ReadFile(name)
+		data, err := readRegular(name, mostTile)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
-		if len(data)%tlog.HashSize == 0 && len(data) > len(widest) && len(data) <= tileWidth*tlog.HashSize {
+		if len(data)%tlog.HashSize == 0 && len(data) > len(widest) {
 			widest = data
 		}
 	}
-	hashes := make([]tlog.Hash, len(widest)/tlog.HashSize)
+	return tileHashes(widest), nil
+}
+
+func tileHashes(data []byte) []tlog.Hash {
+	hashes := make([]tlog.Hash, len(data)/tlog.HashSize)
 	for i := range hashes {
-		copy(hashes[i][:], widest[i*tlog.HashSize:])
+		copy(hashes[i][:], data[i*tlog.HashSize:])
 	}
-	return hashes, nil
+	return hashes
 }
 
 // complete adds to a tile from the records, or from the tiles below it.

@@ -72,14 +72,11 @@ const mostTold = 5
 
 // readLeft reads what a command left. Anything else that has such a name is not opened: a pipe would be waited for.
 func readLeft(path string) ([]byte, error) {
-	info, err := os.Lstat(path)
-	if err != nil {
-		return nil, err
+	line, err := readRegular(path, maxLineSize)
+	if errors.Is(err, errStrange) {
+		return nil, fmt.Errorf("this is not a file that a command left: remove it (%w)", err)
 	}
-	if !info.Mode().IsRegular() || info.Size() > maxLineSize {
-		return nil, errors.New("this is not a file that a command left: remove it")
-	}
-	return os.ReadFile(path)
+	return line, err
 }
 
 // takeIn appends one record that was left. Before it does, the file's name says how large the log is, so that after a

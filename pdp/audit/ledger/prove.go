@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
@@ -11,6 +12,9 @@ import (
 
 // ErrUncovered means that no checkpoint covers what is to be proven: it is too new, or the checkpoint too old.
 var ErrUncovered = errors.New("no checkpoint covers it")
+
+// ErrNoRecord means that the log does not have what is to be proven.
+var ErrNoRecord = errors.New("the log has no such record")
 
 // errContradiction is what stops a proof that would not hold.
 var errContradiction = errors.New("the log's records and tiles are not what its checkpoint covers: see `assay audit verify`")
@@ -28,17 +32,26 @@ type Inclusion struct {
 }
 
 // ProveInclusion proves a record against a signed checkpoint over it, nil: the newest of the log's history. The proof
-// holds: it was checked, but for the checkpoint's signature. ErrTrimmed: retention deleted the record.
+// holds: it was checked, but for the checkpoint's signature. ErrTrimmed: retention deleted the record. ErrNoRecord: there is
+// none yet. ErrUncovered: it is newer than the checkpoint.
 func ProveInclusion(ctx context.Context, dir string, index int64, checkpoint []byte) (*Inclusion, error) {
 	reader, err := OpenReader(dir)
 	if err != nil {
 		return nil, err
 	}
 	c, err := reader.coveringCheckpoint(checkpoint, index+1)
+	if errors.Is(err, ErrUncovered) {
+		if size, failed := reader.Size(); failed == nil && index >= size {
+			err = fmt.Errorf("%w: it has %d, counted from 0", ErrNoRecord, size)
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("record %d: %w", index, err)
 	}
 	record, err := reader.Record(ctx, index)
+	if errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("record %d: the checkpoint covers it, and the log ends before it: %w", index, errContradiction)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("record %d: %w", index, err)
 	}

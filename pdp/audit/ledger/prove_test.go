@@ -155,6 +155,9 @@ func TestWhatCannotBeProven(t *testing.T) {
 	if _, err := ProveInclusion(t.Context(), s.dir, 960, nil); !errors.Is(err, ErrUncovered) {
 		t.Errorf("a record behind the last checkpoint: %v", err)
 	}
+	if _, err := ProveInclusion(t.Context(), s.dir, testRecords, nil); !errors.Is(err, ErrNoRecord) || !strings.Contains(err.Error(), "it has 995, counted from 0") {
+		t.Errorf("a record that there is not: %v", err)
+	}
 	history, err := mustReader(t, s.dir).Checkpoints()
 	if err != nil {
 		t.Fatal(err)
@@ -179,6 +182,10 @@ func TestWhatCannotBeProven(t *testing.T) {
 		t.Error(err)
 	}
 	s.removeAll(tilesDir)
+	s.edit(segmentLog(900), func(l [][]byte) [][]byte { return l[:10] })
+	if _, err := ProveInclusion(t.Context(), s.dir, 930, nil); !errors.Is(err, errContradiction) || !strings.Contains(err.Error(), "the log ends before it") {
+		t.Errorf("a record that was cut off: %v", err)
+	}
 	s.edit(segmentLog(300), func(l [][]byte) [][]byte { l[3] = rehash("{}"); return l })
 	if _, err := ProveInclusion(t.Context(), s.dir, 310, nil); !errors.Is(err, errContradiction) {
 		t.Errorf("beside a record that was altered: %v", err)

@@ -130,6 +130,66 @@ func TestTailOfGarbageIsCutOff(t *testing.T) {
 	}
 }
 
+// The history of checkpoints is held against the newest one's own file before anything is appended to either.
+func TestAHistoryOfCheckpointsThatWasShortened(t *testing.T) {
+	origin := newSealedLog(t, newSigning(t))
+	history, err := os.ReadFile(origin.path(checkpointsName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := bytes.SplitAfter(bytes.TrimSuffix(history, []byte("\n")), []byte("\n"))
+	other, err := origin.keys.SignNote(t.Context(), checkpointText(testOrigin, 950, tlog.Hash{1}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(name string, data []byte) func(*testing.T, string) {
+		return func(t *testing.T, dir string) { put(t, dir, name, data) }
+	}
+	remove := func(names ...string) func(*testing.T, string) {
+		return func(t *testing.T, dir string) {
+			for _, name := range names {
+				if err := os.Remove(filepath.Join(dir, name)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	for name, c := range map[string]struct {
+		do   func(t *testing.T, dir string)
+		says string // empty: it is no damage
+	}{
+		"untouched":                        {func(*testing.T, string) {}, ""},
+		"the history is removed":           {remove(checkpointsName), "is one over 950 records: it was removed or emptied"},
+		"the history is emptied":           {write(checkpointsName, nil), "is one over 950 records: it was removed or emptied"},
+		"the history has no line feed":     {write(checkpointsName, bytes.TrimSuffix(lines[0], []byte("\n"))), "is one over 950 records: it was removed or emptied"},
+		"its last line has no line feed":   {write(checkpointsName, bytes.TrimSuffix(history, []byte("\n"))), "over 850 records, and the file checkpoint is one over 950"},
+		"its last lines are removed":       {write(checkpointsName, bytes.Join(lines[:3], nil)), "over 350 records, and the file checkpoint is one over 950"},
+		"the newest has another root":      {write(checkpointName, other), "another root over 950 records"},
+		"the newest is older":              {write(checkpointName, []byte(checkpointText(testOrigin, 850, tlog.Hash{1})+"\n")), ""},
+		"the newest was emptied":           {write(checkpointName, nil), ""},
+		"the newest is gone":               {remove(checkpointName), ""},
+		"both are gone":                    {remove(checkpointName, checkpointsName), ""},
+		"the history is gone, it emptied":  {func(t *testing.T, dir string) { remove(checkpointsName)(t, dir); put(t, dir, checkpointName, nil) }, "it was removed or emptied"},
+		"the history is one endless line":  {write(checkpointsName, make([]byte, 32<<20)), "longer than a record"},
+		"the newest is no file that it is": {write(checkpointName, make([]byte, 1<<20)), "longer than the 65536 bytes"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := os.CopyFS(dir, os.DirFS(origin.dir)); err != nil && !os.IsExist(err) {
+				t.Fatal(err)
+			}
+			c.do(t, dir)
+			l, err := Open(t.Context(), Config{Dir: dir, Origin: testOrigin, Signer: origin.keys, disk: quickDisk{}})
+			if err == nil {
+				mustClose(t, l)
+			}
+			if (err == nil) != (c.says == "") || err != nil && !strings.Contains(err.Error(), c.says) {
+				t.Errorf("it says %v", err)
+			}
+		})
+	}
+}
+
 func TestDamageOfWhatWasDurableIsNotMended(t *testing.T) {
 	origin := t.TempDir()
 	data := written(t, origin, 5, 8)

@@ -26,13 +26,21 @@ type VerifyConfig struct {
 	Verifiers note.Verifiers
 	// Anchors are signed checkpoints that were kept outside the folder. A log that was wholly written anew, signed
 	// with its own key, disagrees with nothing else.
-	Anchors [][]byte
+	Anchors []Anchor
 	// Receipts are what callers were answered with: what the log must hold, and where.
 	Receipts []pdp.Receipt
 	// MaxFindings bounds Report.Findings; default DefaultMaxFindings.
 	MaxFindings int
 	// Progress is told now and then how many records were read; nil: nobody is.
 	Progress func(records int64)
+}
+
+// Anchor is a signed checkpoint that was kept outside a log's folder.
+type Anchor struct {
+	// Name is what findings call it, such as its file; optional.
+	Name string
+	// Signed is the checkpoint, a signed note.
+	Signed []byte
 }
 
 // FindingKind says what is wrong.
@@ -111,8 +119,27 @@ type Report struct {
 	Notes []string `json:"notes,omitempty"`
 }
 
-// Sound says that nothing was found.
+// Sound says that nothing was found. What that leaves open Unproven says.
 func (r *Report) Sound() bool { return len(r.Findings) == 0 }
+
+// Unproven says, for a person, what could be wrong with a log in which nothing was found, for want of what it was held
+// against.
+func (r *Report) Unproven() []string {
+	open := []string{}
+	if !r.SignaturesChecked {
+		open = append(open, "that the log is as its keeper signed it: no signature was checked, and whoever can write the folder could have made all of it")
+	}
+	if r.Anchors == 0 {
+		open = append(open, "that the log was not written anew as a whole: no checkpoint that was kept outside was compared")
+	}
+	if r.Receipts == 0 {
+		open = append(open, "that what was answered was recorded: no receipt was compared")
+	}
+	if behind := r.Size - r.Witnessed; behind > 0 {
+		open = append(open, fmt.Sprintf("that the last %d records are all there were, and as they were: no checkpoint covers them", behind))
+	}
+	return open
+}
 
 // verifier is one run of Verify.
 //

@@ -81,7 +81,7 @@ func TestALogWithRetentionIsSoundUntilItIsAltered(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.retain()
-	anchored := func(c *VerifyConfig) { c.Anchors = [][]byte{outside} }
+	anchored := func(c *VerifyConfig) { c.Anchors = []Anchor{{Signed: outside}} }
 	r := s.verify(anchored)
 	if !r.Sound() || r.First != 900 || r.Checkpoints != 11 || r.Trimmed != 0 || r.Anchors != 1 {
 		t.Fatalf("%+v", r)
@@ -154,7 +154,7 @@ func TestMadeUpNumbersAreFindings(t *testing.T) {
 			if err != nil {
 				s.Fatal(err)
 			}
-			c.Anchors = [][]byte{note}
+			c.Anchors = []Anchor{{Signed: note}}
 		},
 		"nothing is left of the log": func(s *sealedLog, _ *VerifyConfig) {
 			for _, name := range []string{checkpointsName, checkpointName, tilesDir, segmentLog(0)} {

@@ -102,14 +102,22 @@ func (l *line) parse(text []byte) {
 	}
 }
 
+// mostSkipped is how much of a line that is too long for a record is passed over, in bytes, to read on behind it. A file
+// can be made to be endless at no cost.
+const mostSkipped = 64 << 20
+
+var errEndless = errors.New("a line is so long that what follows is not looked for")
+
 // skipLine goes to the end of a line that is too long for a record.
 func (r *lineReader) skipLine() error {
-	for {
-		_, err := r.in.ReadSlice('\n')
+	for skipped := 0; skipped < mostSkipped; {
+		part, err := r.in.ReadSlice('\n')
 		if !errors.Is(err, bufio.ErrBufferFull) {
 			return err
 		}
+		skipped += len(part)
 	}
+	return errEndless
 }
 
 // readAhead fills the queue.

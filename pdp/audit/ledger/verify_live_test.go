@@ -78,7 +78,7 @@ func TestACheckpointThatWasPublishedMustBeInTheHistory(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.edit(checkpointsName, func(l [][]byte) [][]byte { return slices.Delete(l, 3, 4) })
-	anchored := func(c *VerifyConfig) { c.Anchors = [][]byte{[]byte(history[3].Note)} }
+	anchored := func(c *VerifyConfig) { c.Anchors = []Anchor{{Signed: []byte(history[3].Note)}} }
 	r := s.verify(anchored)
 	if len(r.Findings) != 1 || r.Findings[0].Kind != BadCheckpoint || r.Anchors != 1 {
 		t.Errorf("%+v", r)

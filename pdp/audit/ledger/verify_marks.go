@@ -2,13 +2,13 @@ package ledger
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -51,6 +51,21 @@ func OpenCheckpoint(signed []byte, verifiers note.Verifiers) (origin string, tre
 	return c.origin, tlog.Tree{N: c.size, Hash: c.root}, nil
 }
 
+// CheckForm says what is wrong with the form of a signed checkpoint, such as one that a person saved. It checks no signature.
+func CheckForm(signed []byte) error {
+	_, err := note.Open(signed, note.VerifierList())
+	if _, form := errors.AsType[*note.UnverifiedNoteError](err); !form { // it is never nil: no key counts
+		if bytes.HasSuffix(signed, []byte("\n\n")) {
+			return errors.New("it is no signed checkpoint: an empty line stands at its end, which is not of it")
+		}
+		return fmt.Errorf("it is no signed checkpoint: %w", err)
+	}
+	if _, err := readCheckpoint(string(signed)); err != nil {
+		return fmt.Errorf("it is no checkpoint: %w", err)
+	}
+	return nil
+}
+
 // signers says by which keys a note claims to be signed.
 func signers(n *note.Note) string {
 	var names []string
@@ -78,8 +93,11 @@ func (v *verifier) open(signed string) (string, tlog.Tree, error) {
 // readMarks reads the history of checkpoints, the newest one and those kept outside.
 func (v *verifier) readMarks() error {
 	// The newest one is written after its line in the history; so it is read before.
-	newest, err := os.ReadFile(filepath.Join(v.c.Dir, checkpointName))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) { // it is derived
+	newest, err := readRegular(filepath.Join(v.c.Dir, checkpointName), mostNote)
+	switch {
+	case errors.Is(err, errStrange):
+		v.find(Finding{Kind: BadCheckpoint, Index: -1, File: checkpointName, What: err.Error()})
+	case err != nil && !errors.Is(err, fs.ErrNotExist): // it is derived
 		return err
 	}
 	last, err := v.readHistory()
@@ -90,15 +108,19 @@ func (v *verifier) readMarks() error {
 		v.readNewest(newest)
 	}
 	for i, anchor := range v.c.Anchors {
-		origin, tree, err := v.open(string(anchor))
+		name := anchor.Name
+		if name == "" {
+			name = fmt.Sprintf("number %d", i+1)
+		}
+		origin, tree, err := v.open(string(anchor.Signed))
 		switch {
 		case err != nil:
-			v.find(Finding{Kind: BadCheckpoint, Index: -1, What: fmt.Sprintf("checkpoint %d of those kept outside: %v", i+1, err)})
+			v.find(Finding{Kind: BadCheckpoint, Index: -1, What: fmt.Sprintf("the checkpoint kept outside, %s: %v", name, err)})
 			continue
 		case v.report.Origin == "":
 			v.report.Origin = origin
 		case origin != v.report.Origin:
-			v.find(Finding{Kind: BadCheckpoint, Index: -1, What: fmt.Sprintf("checkpoint %d of those kept outside is of the log %q, not of %q", i+1, origin, v.report.Origin)})
+			v.find(Finding{Kind: BadCheckpoint, Index: -1, What: fmt.Sprintf("the checkpoint kept outside, %s, is of the log %q, not of %q", name, origin, v.report.Origin)})
 			continue
 		}
 		if !v.isMarked(tree) { // it is published when the history has it
@@ -113,8 +135,12 @@ func (v *verifier) readMarks() error {
 
 // readHistory reads "checkpoints" line by line and answers the last note.
 func (v *verifier) readHistory() (string, error) {
-	file, err := os.Open(filepath.Join(v.c.Dir, checkpointsName))
+	file, err := openRegular(filepath.Join(v.c.Dir, checkpointsName))
 	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if errors.Is(err, errStrange) {
+		v.find(Finding{Kind: BadCheckpoint, Index: -1, File: checkpointsName, What: err.Error()})
 		return "", nil
 	}
 	if err != nil {
@@ -133,6 +159,9 @@ func (v *verifier) readHistory() (string, error) {
 			return last, nil
 		case errors.Is(err, errTornLine): // being written just now, or by a process that was killed; never published
 			v.report.Notes = append(v.report.Notes, fmt.Sprintf("line %d of %s is cut off; it was never published", number, checkpointsName))
+			return last, nil
+		case errors.Is(err, errLongLine):
+			v.badMark(number, "it is longer than a checkpoint can be; what follows is not read")
 			return last, nil
 		case err != nil:
 			return "", fmt.Errorf("%s: %w", checkpointsName, err)

@@ -369,7 +369,7 @@ func TestAWhollyRewrittenLogIsFoundWithACheckpointKeptOutside(t *testing.T) {
 	if r := forged.verify(nil); !r.Sound() {
 		t.Fatalf("by itself the forged log is sound: %+v", r)
 	}
-	anchored := func(c *VerifyConfig) { c.Anchors = [][]byte{outside} }
+	anchored := func(c *VerifyConfig) { c.Anchors = []Anchor{{Signed: outside}} }
 	r := forged.verify(anchored)
 	if len(r.Findings) != 2 || r.Findings[0].Kind != BadCheckpoint || r.Findings[1].Kind != Rewritten || r.Anchors != 0 {
 		t.Fatalf("%+v", r)

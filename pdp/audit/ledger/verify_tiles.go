@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -75,7 +74,7 @@ func (k *keptLeaves) search(leaf tlog.Hash, index int64) (int64, bool) {
 // checkTile compares a full tile of the spine with its file, which need not be there. A tile of level 0 is what the
 // spine is made of; it differs only where its file cannot be read or has another length.
 func (v *verifier) checkTile(t tile) {
-	data, err := os.ReadFile(filepath.Join(v.c.Dir, t.path()))
+	data, err := readRegular(filepath.Join(v.c.Dir, t.path()), mostTile)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && bytes.Equal(data, t.data()) || v.lost {
 		return
 	}
@@ -93,7 +92,10 @@ func (v *verifier) checkEdge() {
 		return
 	}
 	for _, t := range v.spine.partial() {
-		kept := v.kept.tile(t.level, t.number)
+		kept, err := v.kept.reader.readTile(t)
+		if err != nil {
+			v.find(Finding{Kind: BadTile, Index: (t.number * tileWidth) << (tileHeight * t.level), File: t.path(), What: "the tile cannot be read: " + err.Error()})
+		}
 		for i := range min(len(kept), len(t.hashes)) {
 			if kept[i] == t.hashes[i] {
 				continue
