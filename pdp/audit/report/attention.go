@@ -217,6 +217,8 @@ func days(s int64) string {
 func seconds(s float64) string {
 	whole := int64(s)
 	switch {
+	case s < 0:
+		return "−" + seconds(-s)
 	case s < 1:
 		return fmt.Sprintf("%.0f ms", s*1000)
 	case s < 60:

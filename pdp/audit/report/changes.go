@@ -3,6 +3,7 @@ package report
 import (
 	"context"
 	"encoding/json"
+	"math"
 	"strings"
 	"time"
 
@@ -78,8 +79,9 @@ func (b *Builder) addChange(ctx context.Context, r *index.Row) error {
 			b.revisionPut[revision] = change.Index
 		}
 	case logDropped:
+		// However much a record says, the sum is never less than what honest ones say.
 		lost, _ := number(change.Details, "records")
-		b.lost += lost
+		b.lost += min(max(lost, 0), math.MaxInt64-b.lost)
 	case revocationAdded:
 		b.revocations.added(change, event)
 	case revocationEnded:

@@ -2,6 +2,7 @@ package report
 
 import (
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -142,9 +143,12 @@ func shellWords(t *testing.T, command string) (words []string) {
 					word = append(word, command[i])
 					continue
 				}
-				if i++; command[i] == 'x' {
-					high, low := strings.IndexByte("0123456789abcdef", command[i+1]), strings.IndexByte("0123456789abcdef", command[i+2])
-					word = append(word, byte(high<<4|low))
+				if i++; command[i] >= '0' && command[i] <= '3' {
+					octal, err := strconv.ParseUint(command[i:i+3], 8, 8)
+					if err != nil {
+						t.Fatalf("%v in %s", err, command)
+					}
+					word = append(word, byte(octal))
 					i += 2
 				} else {
 					word = append(word, command[i])

@@ -11,33 +11,32 @@ import (
 	"github.com/assaypdp/assay/pdp/audit/index"
 )
 
-// figure is a count with the command that lists what was counted, in the period where the query says no other time.
-func (b *Builder) figure(value int64, q index.Query) Figure {
+// figure is a count with the command that lists what was counted, in the period where the query says no other time. The
+// names are those of the query by which these records are told from others: where one is empty, or cannot be asked for,
+// there is no command, since it would list something else. A mask may have taken them out of the records.
+func (b *Builder) figure(value int64, q index.Query, names ...string) Figure {
+	for _, name := range names {
+		if name == "" || strings.Contains(name, "\x00") { // no word of a command holds a zero byte
+			return Figure{Value: value}
+		}
+	}
 	if q.From.IsZero() {
 		q.From, q.To = b.c.From, b.c.To
 	}
 	return Figure{Value: value, Query: commandLine(b.c.Command, q)}
 }
 
-// named is figure, without a command where the name is empty.
-func (b *Builder) named(value int64, name string, q index.Query) Figure {
-	if name == "" {
-		return Figure{Value: value}
-	}
-	return b.figure(value, q)
-}
-
-// outcome is the counts as figures, of the decisions that the query selects.
-func (b *Builder) outcome(o *outcome, q index.Query) Outcome {
+// outcome is the counts as figures, of the decisions that the query selects; names are those of figure.
+func (b *Builder) outcome(o *outcome, q index.Query, names ...string) Outcome {
 	q.Kind = index.KindDecision
 	with := func(value int64, change func(*index.Query)) Figure {
 		own := q
 		change(&own)
-		return b.figure(value, own)
+		return b.figure(value, own, names...)
 	}
 	yes, no := true, false
 	return Outcome{
-		Judged:  b.figure(o.judged, q),
+		Judged:  b.figure(o.judged, q, names...),
 		Allowed: with(o.allowed, func(q *index.Query) { q.Allow = &yes }),
 		Denied:  with(o.judged-o.allowed, func(q *index.Query) { q.Allow = &no }),
 		Warned:  with(o.warned, func(q *index.Query) { q.Enforcement = string(pdp.Warn) }),
@@ -45,12 +44,16 @@ func (b *Builder) outcome(o *outcome, q index.Query) Outcome {
 	}
 }
 
-// effects are the counts of a finding as figures: denied, warned and waived.
-func (b *Builder) effects(e *effects, q index.Query) (denied, warned, waived Figure) {
+// effects are the counts of a finding as figures: denied, warned and waived; names are those of figure, of which a code
+// that reads like a pattern is none.
+func (b *Builder) effects(e *effects, q index.Query, names ...string) (denied, warned, waived Figure) {
 	q.Kind = index.KindDecision
+	if strings.HasSuffix(q.Reason, "*") {
+		names = append(names, "")
+	}
 	of := func(d *distinct, enforcement pdp.Enforcement) Figure {
 		q.Enforcement = string(enforcement)
-		return b.figure(d.count, q)
+		return b.figure(d.count, q, names...)
 	}
 	return of(&e.denied, pdp.Deny), of(&e.warned, pdp.Warn), of(&e.waived, pdp.Waived)
 }
@@ -87,7 +90,7 @@ func (b *Builder) reportTotals() Totals {
 func (b *Builder) reportStatuses() []Status {
 	list := make([]Status, 0, len(b.statuses))
 	for name, count := range b.statuses {
-		list = append(list, Status{Status: name, Judged: b.named(*count, name, index.Query{Kind: index.KindDecision, Status: name})})
+		list = append(list, Status{Status: name, Judged: b.figure(*count, index.Query{Kind: index.KindDecision, Status: name}, name)})
 	}
 	rank := func(s Status) int {
 		if s.Status == string(pdp.StatusVerified) {
@@ -109,11 +112,11 @@ func (b *Builder) reportControls() []Control {
 			c.Text = "named by a rule; not among the requirements"
 		}
 		q := index.Query{Control: c.ID}
-		c.Denied, c.Warned, c.Waived = b.effects(&counted.effects, q)
+		c.Denied, c.Warned, c.Waived = b.effects(&counted.effects, q, c.ID)
 		judged := false // of tokens that were not verified, too
 		for _, code := range slices.Sorted(maps.Keys(counted.rules)) {
 			rule := *counted.rules[code].rule
-			rule.Denied, rule.Warned, rule.Waived = b.effects(&counted.rules[code].effects, index.Query{Control: c.ID, Reason: code})
+			rule.Denied, rule.Warned, rule.Waived = b.effects(&counted.rules[code].effects, index.Query{Control: c.ID, Reason: code}, c.ID, code)
 			c.Rules = append(c.Rules, rule)
 			judged = judged || examines(code)
 		}
@@ -162,7 +165,7 @@ func (b *Builder) reportReasons() []Finding {
 	list := make([]Finding, 0, len(b.reasons))
 	for code, e := range b.reasons {
 		f := Finding{Code: code, Title: b.c.Catalogue.titleOf(code)}
-		f.Denied, f.Warned, f.Waived = b.effects(e, index.Query{Reason: code})
+		f.Denied, f.Warned, f.Waived = b.effects(e, index.Query{Reason: code}, code)
 		list = append(list, f)
 	}
 	all := func(f Finding) int64 { return f.Denied.Value + f.Warned.Value + f.Waived.Value }
@@ -175,7 +178,7 @@ func (b *Builder) reportIssuers() []Issuer {
 	for name, counted := range b.issuers {
 		q := index.Query{Issuer: name, Status: string(pdp.StatusVerified)}
 		list = append(list, Issuer{
-			Issuer: name, Outcome: b.outcome(&counted.outcome, q), Longest: b.lifetime(counted.longest),
+			Issuer: name, Outcome: b.outcome(&counted.outcome, q, name), Longest: b.lifetime(counted.longest),
 			LongestAllowed: b.lifetime(counted.longestAllowed), LimitSeconds: int64(b.c.Lifetimes[name] / time.Second),
 		})
 	}
@@ -189,13 +192,21 @@ func (b *Builder) lifetime(l longest) *Lifetime {
 	if l.seconds == 0 {
 		return nil
 	}
-	return &Lifetime{Seconds: l.seconds, DecisionID: l.decision, Query: commandLine(b.c.Command, index.Query{DecisionID: l.decision})}
+	return &Lifetime{Seconds: l.seconds, DecisionID: l.decision, Query: b.one(l.decision)}
+}
+
+// one is the command that shows a decision; there is none for one without an id.
+func (b *Builder) one(decision string) string {
+	if decision == "" || strings.Contains(decision, "\x00") {
+		return ""
+	}
+	return commandLine(b.c.Command, index.Query{DecisionID: decision})
 }
 
 func (b *Builder) reportAlgorithms() []Algorithm {
 	list := make([]Algorithm, 0, len(b.algorithms))
 	for name, counted := range b.algorithms {
-		list = append(list, Algorithm{Algorithm: name, Outcome: b.outcome(counted, index.Query{Alg: name, Status: string(pdp.StatusVerified)})})
+		list = append(list, Algorithm{Algorithm: name, Outcome: b.outcome(counted, index.Query{Alg: name, Status: string(pdp.StatusVerified)}, name)})
 	}
 	slices.SortFunc(list, func(x, y Algorithm) int {
 		return cmp.Or(cmp.Compare(y.Judged.Value, x.Judged.Value), cmp.Compare(x.Algorithm, y.Algorithm))
@@ -211,7 +222,7 @@ func (b *Builder) reportRevisions() []Revision {
 			recorded = -1
 		}
 		list = append(list, Revision{Revision: name, First: s.first, Last: s.last, Recorded: recorded,
-			Judged: b.named(s.count, name, index.Query{Kind: index.KindDecision, Revision: name})})
+			Judged: b.figure(s.count, index.Query{Kind: index.KindDecision, Revision: name}, name)})
 	}
 	slices.SortFunc(list, func(x, y Revision) int { return cmp.Or(x.First.Compare(y.First), cmp.Compare(x.Revision, y.Revision)) })
 	return list

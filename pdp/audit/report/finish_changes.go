@@ -29,7 +29,8 @@ func (b *Builder) reportKeys() Keys {
 	for key, s := range b.keys {
 		keys.Used = append(keys.Used, UsedKey{
 			Thumbprint: key.thumbprint, Issuer: key.issuer, Algorithm: key.algorithm, First: s.first, Last: s.last,
-			Judged: b.figure(s.count, index.Query{Kind: index.KindDecision, Status: string(pdp.StatusVerified), Issuer: key.issuer, Key: key.thumbprint, Alg: key.algorithm}),
+			Judged: b.figure(s.count, index.Query{Kind: index.KindDecision, Status: string(pdp.StatusVerified), Issuer: key.issuer, Key: key.thumbprint, Alg: key.algorithm},
+				key.issuer, key.thumbprint, key.algorithm),
 		})
 	}
 	slices.SortFunc(keys.Used, func(x, y UsedKey) int {
@@ -82,14 +83,14 @@ func (b *Builder) reportRevocations() Revocations {
 		listed.Lifted = entry.lifted
 		if seen := listed.FirstDenied; seen != nil {
 			shown := *seen
-			shown.Query = commandLine(b.c.Command, index.Query{DecisionID: seen.DecisionID})
+			shown.Query = b.one(seen.DecisionID)
 			listed.FirstDenied = &shown
 			r.Effective++
 		}
 		if entry.What == "key" && entry.Match == matchRow && !entry.lifted {
 			yes := true
 			value := entry.value
-			allowed := b.figure(entry.allowed, index.Query{From: entry.At, To: b.c.To, Kind: index.KindDecision, Issuer: entry.Issuer, Key: value, Allow: &yes})
+			allowed := b.figure(entry.allowed, index.Query{From: entry.At, To: b.c.To, Kind: index.KindDecision, Issuer: entry.Issuer, Key: value, Allow: &yes}, entry.Issuer, value)
 			listed.AllowedAfter = &allowed
 			if entry.allowed > 0 {
 				after := entry.lastSeen.Sub(entry.At).Seconds()

@@ -71,17 +71,17 @@ func quote(text string) string {
 	case visible:
 		return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 	}
-	const digits = "0123456789abcdef"
 	var b strings.Builder
 	b.WriteString("$'")
-	for i := range len(text) { // byte by byte: the text need not be UTF-8
+	// Byte by byte, since the text need not be UTF-8, and in octal: POSIX leaves open how many digits a shell takes after \x.
+	for i := range len(text) {
 		switch c := text[i]; {
 		case c == '\'' || c == '\\':
 			b.WriteString(`\` + string(rune(c)))
 		case c >= ' ' && c < 0x7f:
 			b.WriteByte(c)
 		default:
-			b.WriteString(`\x` + string(digits[c>>4]) + string(digits[c&15]))
+			b.WriteString(`\` + string('0'+c>>6) + string('0'+c>>3&7) + string('0'+c&7))
 		}
 	}
 	b.WriteByte('\'')

@@ -13,7 +13,7 @@ import (
 const measured = "Each time is the difference of two timestamps in the log: from the record of the revocation to the first deny recorded after it " +
 	"that names this kind of revocation. It counts how long nobody brought such a token, too, so it is the longest that the revocation can have taken " +
 	"to reach the decisions in this log, not the delay of its spreading, which replicas measure themselves (metrics) and do not record here. Denies that were recorded " +
-	"before the revocation's own record are not counted. Tokens, subjects and sessions are written as pseudonyms that last for a period (audit.pseudonyms.period): a deny in a " +
+	"before the revocation's own record are not counted; a time below zero tells that the clocks of who revoked and of who decided differ by as much at least. Tokens, subjects and sessions are written as pseudonyms that last for a period (audit.pseudonyms.period): a deny in a " +
 	"later period than the revocation's is not told to be its. Allows after a revocation are counted for revoked keys alone: entries for clients, subjects and " +
 	"issuers spare tokens issued later, and records do not tell when a token was issued."
 
