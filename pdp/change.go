@@ -13,6 +13,7 @@ const (
 	RevocationAdded   ChangeKind = "revocation.added"
 	RevocationRemoved ChangeKind = "revocation.removed"
 	TokenIssued       ChangeKind = "token.issued"
+	TokenRefused      ChangeKind = "token.refused"
 	KeyRotated        ChangeKind = "key.rotated"
 	KeyRetired        ChangeKind = "key.retired"
 	KeyCompromised    ChangeKind = "key.compromised"

@@ -31,7 +31,11 @@ type OrderError struct {
 func (e *OrderError) Error() string { return e.Field + ": " + e.Detail }
 
 // RefusedError says that a decision about the token would be deny, and why.
-type RefusedError struct{ Reasons []pdp.Reason }
+type RefusedError struct {
+	Reasons []pdp.Reason
+	// PolicyRevision names the policy that decided.
+	PolicyRevision string
+}
 
 func (e *RefusedError) Error() string {
 	var codes []string

@@ -83,13 +83,18 @@ func newIssuer(a *App) (*Issuer, error) {
 
 // Issue implements httpapi.TokenIssuer: it completes the order and says errors in the API's terms.
 //
-// A token that cannot be recorded is not given away: 503.
+// A token that cannot be recorded is not given away: 503. So is policy's refusal that cannot be.
 func (i *Issuer) Issue(ctx context.Context, caller pdp.Caller, o httpapi.TokenOrder) (httpapi.IssuedToken, error) {
 	order, err := i.order(o)
 	if err != nil {
 		return httpapi.IssuedToken{}, err
 	}
 	issued, err := i.issuer.Issue(ctx, order)
+	if refused, ok := errors.AsType[*issuer.RefusedError](err); ok {
+		if unrecorded := i.recordRefusal(ctx, caller, &order, refused); unrecorded != nil {
+			err = &issuer.UnavailableError{RetryAfter: time.Second, Err: fmt.Errorf("that policy refuses a token could not be recorded: %w", unrecorded)}
+		}
+	}
 	if err != nil {
 		return httpapi.IssuedToken{}, inAPITerms(err)
 	}
@@ -112,6 +117,24 @@ func (i *Issuer) record(ctx context.Context, caller pdp.Caller, o *issuer.Order,
 		change.Details["client"] = o.ClientID
 	}
 	change.About = pdp.About{Kind: "subject", Issuer: t.Issuer, Value: o.Subject}
+	return i.changes.RecordChange(ctx, change)
+}
+
+// recordRefusal writes down that policy refused a token, and why: of whom as record does, and nothing of its further claims.
+func (i *Issuer) recordRefusal(ctx context.Context, caller pdp.Caller, o *issuer.Order, refused *issuer.RefusedError) error {
+	var codes []string
+	for k := range refused.Reasons {
+		if enforcement := refused.Reasons[k].Enforcement; enforcement != pdp.Warn && enforcement != pdp.Waived {
+			codes = append(codes, refused.Reasons[k].Code)
+		}
+	}
+	change := pdp.Change{Kind: pdp.TokenRefused, At: i.now(), Actor: caller, About: pdp.About{Kind: "subject", Issuer: o.Issuer, Value: o.Subject}, Details: map[string]any{
+		"token_type": string(o.TokenType), "audience": o.Audience, "key": o.KeyName, "encrypted": o.EncryptTo != "",
+		"reasons": codes, "policy_revision": refused.PolicyRevision,
+	}}
+	if o.ClientID != "" {
+		change.Details["client"] = o.ClientID
+	}
 	return i.changes.RecordChange(ctx, change)
 }
 
