@@ -41,7 +41,7 @@ func run(t *testing.T, s Source) <-chan delivery {
 // next waits for a delivery that the test is about.
 func next(t *testing.T, deliveries <-chan delivery, wanted func(delivery) bool) delivery {
 	t.Helper()
-	timeout := time.After(30 * time.Second)
+	timeout := time.After(3 * time.Minute)
 	for {
 		select {
 		case d := <-deliveries:

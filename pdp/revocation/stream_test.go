@@ -141,7 +141,7 @@ func TestRemove(t *testing.T) {
 
 func TestListAndWatch(t *testing.T) {
 	s, _ := running(t, Config{Dir: t.TempDir()})
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	watched := make(chan Event, 100)
 	watching := make(chan error, 1)
@@ -246,7 +246,7 @@ func TestAStuckServerIsStartedAgain(t *testing.T) {
 	s, _ := running(t, Config{Dir: t.TempDir(), Heartbeat: 50 * time.Millisecond, MaxAge: time.Second})
 	publish(t, s, entry(Session, "s-1"))
 	s.embedded.server.Shutdown()
-	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	e := entry(Subject, "bob")
 	for {
@@ -265,7 +265,7 @@ func TestAStuckServerIsStartedAgain(t *testing.T) {
 // eventually waits until a condition holds.
 func eventually(t testing.TB, holds func() bool, or func() any) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); !holds(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("it does not come to pass; %+v", or())
 		}

@@ -58,7 +58,7 @@ func serve(t *testing.T, config string) *server {
 // awaitReady waits until all issuers' keys are loaded.
 func (s *server) awaitReady(t *testing.T) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()

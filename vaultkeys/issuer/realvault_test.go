@@ -346,7 +346,7 @@ func TestIssuingSurvivesASeal(t *testing.T) {
 	if err := server.Unseal(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	until, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	until, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	for {
 		issued, err := p.issuer.Issue(until, order("access"))

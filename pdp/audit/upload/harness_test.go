@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
+
+	ports "github.com/assaypdp/assay/test/loopback"
 )
 
 const origin = "assay.example/test"
@@ -148,12 +150,27 @@ func running(t *testing.T, c Config) (s *Shipper, stop func()) {
 	return s, stop
 }
 
+// reserve gives the address of a port where a server may listen, go away and come back.
+func reserve(t *testing.T) string {
+	t.Helper()
+	port, err := ports.Reserve()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := port.Release(); err != nil {
+			t.Error(err)
+		}
+	})
+	return port.Address
+}
+
 // until waits for a condition.
 func until(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !condition(); {
+	for deadline := time.Now().Add(3 * time.Minute); !condition(); {
 		if time.Now().After(deadline) {
-			t.Fatalf("waited a minute for: %s", what)
+			t.Fatalf("waited three minutes for: %s", what)
 		}
 		time.Sleep(time.Millisecond)
 	}

@@ -26,7 +26,7 @@ func natsServer(t *testing.T, dir string, port int, payload int32) *server.Serve
 		t.Fatal(err)
 	}
 	s.Start()
-	if !s.ReadyForConnections(time.Minute) {
+	if !s.ReadyForConnections(3 * time.Minute) {
 		t.Fatal("the NATS server does not start")
 	}
 	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
@@ -114,7 +114,7 @@ func TestStreamHoldsEveryRecordOnce(t *testing.T) {
 // The name of a message holds the record's hash: another record at the same place is not taken for a repetition.
 func TestAnotherRecordAtTheSamePlaceIsNotSwallowed(t *testing.T) {
 	nats := natsServer(t, t.TempDir(), 0, 0)
-	j := jetStream(t, nats.ClientURL(), nil)
+	j := jetStream(t, nats.ClientURL(), func(c *JetStreamConfig) { c.AckTimeout = time.Minute })
 	defer j.Close() //nolint:errcheck // never fails
 	until(t, "a connection", j.conn.IsConnected)
 	one, other := newMemory(1), newMemory(0)
@@ -131,29 +131,27 @@ func TestAnotherRecordAtTheSamePlaceIsNotSwallowed(t *testing.T) {
 
 // The server is not there at first, and goes away and comes back while records are delivered.
 func TestServerThatRestarts(t *testing.T) {
-	dir := t.TempDir()
-	nats := natsServer(t, dir, 0, 0)
-	address, port := nats.ClientURL(), nats.Addr().(interface{ String() string }).String()
+	dir, port := t.TempDir(), reserve(t)
+	address := "nats://" + port
 	_, text, _ := strings.Cut(port, ":")
 	number, err := strconv.Atoi(text)
 	if err != nil {
 		t.Fatal(err)
 	}
-	stop := func() { nats.Shutdown(); nats.WaitForShutdown() }
-	stop()
 	log := newMemory(10)
 	s, _ := running(t, Config{Log: log, BatchRecords: 50, Destination: jetStream(t, address, func(c *JetStreamConfig) { c.AckTimeout = 500 * time.Millisecond })})
 	until(t, "the failure in health", func() bool { return strings.Contains(s.Health().Error, "no connection") })
 	for round := range 3 {
-		nats = natsServer(t, dir, number, 0)
+		nats := natsServer(t, dir, number, 0)
 		until(t, "some delivered", func() bool { return s.Next() > int64(round*1000) })
 		for range 1000 {
 			log.add(0)
 		}
 		until(t, "some more delivered", func() bool { return s.Next() > int64(round*1000+200) })
-		stop()
+		nats.Shutdown()
+		nats.WaitForShutdown()
 	}
-	nats = natsServer(t, dir, number, 0)
+	natsServer(t, dir, number, 0)
 	until(t, "all delivered", delivered(s))
 	seen := make(map[string]bool)
 	for _, m := range stored(t, client(t, address), DefaultStream) {

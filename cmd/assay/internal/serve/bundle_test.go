@@ -214,7 +214,7 @@ func (p *process) until(what string, holds func(causes string, none bool) bool) 
 	p.t.Helper()
 	var causes []string
 	var none bool
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		if causes, none = p.loader.causes(); holds(strings.Join(causes, "\n"), none) {
 			return
 		}
@@ -326,12 +326,14 @@ func TestRefusedBundlesLeaveTheLastGoodOneInForce(t *testing.T) {
 				if p.revision() != first {
 					t.Fatalf("%s: another revision is in force", refused.reason)
 				}
-				if !strings.Contains(p.changes.list(), "bundle.refused remote "+refused.reason) {
-					t.Errorf("%s: recorded %s", refused.reason, p.changes.list())
-				}
+				p.until("recorded", func(string, bool) bool { // after it is told
+					return strings.Contains(p.changes.list(), "bundle.refused remote "+refused.reason)
+				})
 			}
 			s.put(a.bundle("one", 9, nil))
+			p.until("two activations", func(string, bool) bool { return strings.Count(p.changes.list(), "bundle.activated remote") == 2 })
 			p.untilSound()
+			p.stop()
 			if got := strings.Count(p.changes.list(), "bundle.activated remote"); got != 2 {
 				t.Errorf("%d activations were recorded of 2: %s", got, p.changes.list())
 			}
