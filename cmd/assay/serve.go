@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"runtime"
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
@@ -51,6 +52,11 @@ const gcPercent = 400
 func serveUntilDone(ctx context.Context, e env, c *config.Config) error {
 	if e.getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
+	}
+	if c.Audit.Configured() && e.getenv("GOMAXPROCS") == "" {
+		// Whoever syncs the log keeps one of Go's processors meanwhile, until the runtime notices. On two cores that
+		// cost a fifth of all requests. GOMAXPROCS overrides it.
+		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
 	}
 	app, err := serve.New(ctx, c, serve.Deps{Version: version, Now: e.now, Getenv: e.getenv, Log: e.serviceLog(c.LogLevel)})
 	if err != nil {

@@ -28,6 +28,8 @@ type Ledger struct {
 	room    chan struct{}
 	dropped int64 // records lost in buffered mode
 	closed  bool
+	callers int // how many append at the same time, as the last batches show
+	target  int // the record at which the committing goroutine is woken though a batch has begun
 
 	wake      chan struct{} // capacity 1: something is queued or due
 	closing   chan struct{} // closed by Close
@@ -123,7 +125,8 @@ func (l *Ledger) path(name string) string { return filepath.Join(l.config.Dir, n
 // The record is not kept after Append returns.
 //
 // In durable mode it returns when the record is on disk for good: durable is true and index its place in the log. An
-// error means that the record must not be relied on; where it is ctx's, the record may yet land. In buffered mode
+// error means that the record must not be relied on; where it is ctx's, at most 50 ms after ctx ended, the record may yet
+// land. In buffered mode
 // it returns at once, durable is false and index -1; ErrDropped says that there was no room.
 func (l *Ledger) Append(ctx context.Context, at time.Time, record []byte) (index int64, leafHash [32]byte, durable bool, err error) {
 	if err := checkRecord(record); err != nil {
@@ -141,19 +144,13 @@ func (l *Ledger) Append(ctx context.Context, at time.Time, record []byte) (index
 		}
 		return -1, leaf, false, err
 	}
-	l.poke()
 	if l.config.Mode == Buffered {
 		return -1, leaf, false, nil
 	}
-	select {
-	case <-b.done:
-		if b.err != nil {
-			return -1, leaf, false, b.err
-		}
-		return b.first + int64(place), leaf, true, nil
-	case <-ctx.Done():
-		return -1, leaf, false, ctx.Err()
+	if err := b.wait(ctx); err != nil {
+		return -1, leaf, false, err
 	}
+	return b.first + int64(place), leaf, true, nil
 }
 
 func checkRecord(record []byte) error {

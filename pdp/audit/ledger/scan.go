@@ -23,7 +23,22 @@ type scanned struct {
 
 // scan reads a segment's lines and gives each record to take. It stops at the first line that is not good, which is
 // not an error: err is of reading itself, or from take.
-func scan(ctx context.Context, in io.Reader, take func(leaf tlog.Hash, event []byte) error) (s scanned, err error) {
+func scan(ctx context.Context, in io.Reader, take func(leaf tlog.Hash, event []byte) error) (scanned, error) {
+	var span times
+	s, err := scanLines(ctx, in, func(leaf tlog.Hash, line []byte) error {
+		event := line[hashText+1:]
+		if err := take(leaf, event); err != nil {
+			return err
+		}
+		span.add(eventTime(event))
+		return nil
+	})
+	s.times = span
+	return s, err
+}
+
+// scanLines is scan that gives whole lines, without their line feeds, and does not look when the records are from.
+func scanLines(ctx context.Context, in io.Reader, take func(leaf tlog.Hash, line []byte) error) (s scanned, err error) {
 	r := bufio.NewReaderSize(in, 256<<10)
 	var space []byte
 	for {
@@ -38,15 +53,14 @@ func scan(ctx context.Context, in io.Reader, take func(leaf tlog.Hash, event []b
 			return s, err
 		}
 		space = line
-		leaf, event, bad := parseLine(line)
+		leaf, _, bad := parseLine(line)
 		if bad != nil {
 			s.bad = bad
 			return s, nil //nolint:nilerr // a bad line is what was found
 		}
-		if err := take(leaf, event); err != nil {
+		if err := take(leaf, line); err != nil {
 			return s, err
 		}
-		s.times.add(eventTime(event))
 		s.count++
 		s.bytes += int64(len(line)) + 1
 		if s.count%4096 == 0 && ctx.Err() != nil {
