@@ -159,7 +159,7 @@ func (a *API) Drain() { a.draining.Store(true) }
 // unrouted answers for what is no route.
 func (x *exchange) unrouted() error {
 	path := x.r.URL.Path
-	if strings.HasPrefix(path, revocationsPath+"/") {
+	if key, below := strings.CutPrefix(path, revocationsPath+"/"); below && key != "" && !strings.Contains(key, "/") {
 		path = revocationPath // the one resource whose path varies
 	}
 	if methods, ok := x.api.allowed[path]; ok {

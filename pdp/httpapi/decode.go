@@ -8,6 +8,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/assaypdp/assay/pdp"
+	"github.com/assaypdp/assay/pdp/strictjson"
 )
 
 // maxString bounds every string of a request but the token, in bytes: they are recorded with each
@@ -21,12 +22,22 @@ const maxString = 8 << 10
 type decoder struct {
 	json jsontext.Decoder
 	body bytes.Buffer
+	// values is how many the contexts of this request may still hold, members and elements counted each.
+	values int
 }
+
+// The values of one context, and of all those of a batch: three bytes of a body can be an object, which costs memory and
+// an evaluation's time many times over.
+const (
+	maxContextValues = strictjson.DefaultMaxValues
+	maxBatchValues   = 2 * maxContextValues
+)
 
 // reset points the decoder at a body, which it does not change. It must not change until decoding ends.
 func (d *decoder) reset(body []byte) {
 	d.body = *bytes.NewBuffer(body)
 	d.json.Reset(&d.body)
+	d.values = maxContextValues
 }
 
 // decide reads the body of POST /decide.
@@ -80,7 +91,7 @@ func (d *decoder) request(r *pdp.Request, name []byte) (err error) {
 		r.Path, err = d.string(maxString)
 	case "client_ip":
 		if r.ClientIP, err = d.string(maxString); err == nil {
-			if _, bad := netip.ParseAddr(r.ClientIP); bad != nil {
+			if ip, bad := netip.ParseAddr(r.ClientIP); bad != nil || !validZone(ip.Zone()) {
 				err = d.invalid("expected an IP address such as 192.0.2.7 or 2001:db8::7")
 			}
 		}
@@ -90,10 +101,20 @@ func (d *decoder) request(r *pdp.Request, name []byte) (err error) {
 	return err
 }
 
+// validZone tells whether a zone (RFC 4007 section 11) can be an interface's: what a parser of addresses takes for one is
+// any text, and an address may be written where no text may.
+func validZone(zone string) bool {
+	const longest = 15 // IFNAMSIZ less its zero byte
+	return len(zone) <= longest && !strings.ContainsFunc(zone, func(c rune) bool {
+		return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.')
+	})
+}
+
 // batch reads {"items": [decide-request, …]}.
 func (d *decoder) batch(limit int) ([]pdp.Request, error) {
 	var items []pdp.Request
 	seen := false
+	d.values = maxBatchValues
 	err := d.object(func(name []byte) error {
 		if string(name) != "items" {
 			return d.unknown(name)

@@ -2,6 +2,7 @@ package httpapi_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"unicode/utf8"
 
@@ -58,4 +59,47 @@ func TestNoClaimWritesTheAnswerOfAnIntrospection(t *testing.T) {
 	if want := `{"active":true,"token_type":"Bearer","actively":true,"sub":"alice"}`; a.body != want {
 		t.Errorf("%s\nwant %s", a.body, want)
 	}
+}
+
+// Many small values make a body that is a hundred times as large in memory, and a second of evaluation.
+func TestABatchHoldsNoMoreValuesThanTwoContextsMay(t *testing.T) {
+	server := start(t, nil)
+	item := func(values int) string { // the context, its list and what is in that
+		return `{"token":"a","context":{"a":[` + strings.TrimSuffix(strings.Repeat("{},", values-2), ",") + `]}}`
+	}
+	batch := func(items ...string) answer {
+		return do(t, server.Client(), "POST", server.URL+"/decide/batch", `{"items":[`+strings.Join(items, ",")+`]}`)
+	}
+	do(t, server.Client(), "POST", server.URL+"/decide", item(10_000)).wantsStatus(t, 200)
+	do(t, server.Client(), "POST", server.URL+"/decide", item(10_001)).wants(t, 400, "invalid-value")
+	batch(item(10_000), item(10_000), `{"token":"a"}`).wantsStatus(t, 200)
+	batch(item(10_001)).wants(t, 400, "invalid-value")
+	batch(item(10_000), item(9_999), item(2)).wants(t, 400, "invalid-value")
+	batch(item(10_000), item(10_000), item(2)).wants(t, 400, "invalid-value")
+}
+
+// A parser of addresses takes any text for a zone: mail addresses, tokens, line feeds.
+func TestAZoneIsAnInterfacesName(t *testing.T) {
+	server := start(t, nil)
+	for _, c := range []struct {
+		address string
+		status  int
+	}{
+		{"2001:db8::7", 200}, {"fe80::1%eth0", 200}, {"fe80::1%br-1a2b3c.4_5", 200}, {"192.0.2.7", 200},
+		{"fe80::1%jane@example.org", 400}, {"fe80::1%a b", 400}, {`fe80::1%\n`, 400}, {"fe80::1%0123456789abcdef", 400}, {"fe80::1%", 400},
+	} {
+		t.Run(c.address, func(t *testing.T) {
+			a := do(t, server.Client(), "POST", server.URL+"/decide", `{"token":"a","request":{"client_ip":"`+c.address+`"}}`)
+			a.wantsStatus(t, c.status)
+		})
+	}
+}
+
+// What lies below one entry of revocations is nothing, and not another method's.
+func TestBelowAnEntryThereIsNothing(t *testing.T) {
+	_, ask := startRevoking(t, &ledger{}, nil)
+	for _, path := range []string{"/revocations/a%2fb", "/revocations/a/b", "/revocations/", "/revocations/../tokens"} {
+		ask("GET", path, "", bearerAll).wants(t, 404, "not-found")
+	}
+	ask("PUT", "/revocations/a", "", bearerAll).wants(t, 405, "method-not-allowed")
 }

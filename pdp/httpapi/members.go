@@ -152,11 +152,31 @@ func (d *decoder) free() (map[string]any, error) {
 	if err != nil {
 		return nil, d.syntax(err)
 	}
-	object, err := strictjson.DecodeObject(raw, strictjson.Limits{})
+	if d.values <= 0 {
+		return nil, d.invalid("the contexts of all items hold too many values")
+	}
+	object, err := strictjson.DecodeObject(raw, strictjson.Limits{MaxValues: min(d.values, maxContextValues)})
 	if err != nil {
 		return nil, d.invalid(err.Error())
 	}
+	d.values -= valuesOf(object)
 	return object, nil
+}
+
+// valuesOf counts as strictjson does.
+func valuesOf(value any) int {
+	n := 1
+	switch v := value.(type) {
+	case map[string]any:
+		for _, member := range v {
+			n += valuesOf(member)
+		}
+	case []any:
+		for _, element := range v {
+			n += valuesOf(element)
+		}
+	}
+	return n
 }
 
 // end refuses whatever follows the value.
