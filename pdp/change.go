@@ -27,6 +27,14 @@ const (
 	LogUndelivered    ChangeKind = "log.undelivered"
 )
 
+// ChangeKinds lists the kinds of change.
+func ChangeKinds() []ChangeKind {
+	return []ChangeKind{
+		RevocationAdded, RevocationRemoved, TokenIssued, TokenRefused, KeyRotated, KeyRetired, KeyCompromised, BundleActivated, BundleRefused,
+		AccessRefused, ConfigActivated, LogRecovered, LogTrimmed, LogDropped, LogUndelivered,
+	}
+}
+
 // Change is one thing that somebody changed, or was refused to. It holds no token, no secret and no claim
 // value: identifiers stand in About, and only where the change is about them.
 type Change struct {

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 
 	"github.com/spf13/cobra"
+
+	"github.com/assaypdp/assay/pdp/audit/report"
 )
 
 func newAudit(e env) *cobra.Command {
@@ -23,6 +25,17 @@ type auditPlace struct {
 func (p *auditPlace) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&p.dir, "dir", "", "folder of the log (default audit.dir of the configuration)")
 	cmd.Flags().StringVarP(&p.config, "config", "c", "", "configuration file")
+}
+
+// again gives the flags that name the same log once more, for a command that is shown to a person.
+func (p *auditPlace) again() string {
+	var flags string
+	for _, flag := range []struct{ name, value string }{{"--dir", p.dir}, {"--config", p.config}} {
+		if flag.value != "" {
+			flags += " " + flag.name + " " + report.Quote(flag.value)
+		}
+	}
+	return flags
 }
 
 // find answers the log's folder, which must be there. Reading needs no lock: a server may be writing it.

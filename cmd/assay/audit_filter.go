@@ -76,10 +76,28 @@ func (f *auditFilter) read(cmd *cobra.Command, now time.Time) (index.Query, erro
 	if e := q.Enforcement; e != "" && !slices.Contains([]pdp.Enforcement{pdp.Deny, pdp.Warn, pdp.Waived}, pdp.Enforcement(e)) {
 		return q, fmt.Errorf("--enforcement %s: choose deny, warn or waived", e)
 	}
+	if err := knownKind(q.Kind); err != nil {
+		return q, err
+	}
 	if q.Allow != nil && q.Kind != "" && q.Kind != index.KindDecision {
 		return q, fmt.Errorf("--allow and --deny are of decisions; --kind %s has none", q.Kind)
 	}
 	return q, nil
+}
+
+// knownKind refuses a kind that no record has: whoever mistyped it would take the empty answer for the truth.
+func knownKind(wanted string) error {
+	kinds := []string{index.KindDecision, index.Changes}
+	for _, kind := range pdp.ChangeKinds() {
+		kinds = append(kinds, string(kind))
+	}
+	prefix, open := strings.CutSuffix(wanted, "*")
+	for _, kind := range append(kinds, index.KindUnreadable, "") {
+		if kind == wanted || open && strings.HasPrefix(kind, prefix) {
+			return nil
+		}
+	}
+	return fmt.Errorf("--kind %s: no record is of it; choose among %s, or the beginning of some of them with a * behind it", visible(wanted), strings.Join(kinds, ", "))
 }
 
 var days = regexp.MustCompile(`^([0-9]{1,5})d$`)

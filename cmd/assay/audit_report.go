@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -116,11 +117,24 @@ func (r *reporting) run(ctx context.Context) error {
 	if err := r.write(made); err != nil {
 		return err
 	}
+	if err := r.say(made); err != nil {
+		return err
+	}
 	if integrity.State == report.Damaged {
 		_, err := fmt.Fprintf(r.e.err, "assay: the verification of the log found faults, which the report lists: %s; see assay audit verify\n", visible(integrity.Findings[0]))
 		return errors.Join(errNo, err)
 	}
 	return nil
+}
+
+// say tells what was written, where that is not what is seen.
+func (r *reporting) say(made *report.Report) error {
+	if r.out == "" {
+		return nil
+	}
+	_, err := fmt.Fprintf(r.e.err, "wrote %s: %s for %s, %s to %s, %s\n", visible(r.out), strings.ToUpper(r.format), made.Framework.Title,
+		made.From.UTC().Format(time.RFC3339), made.To.UTC().Format(time.RFC3339), counted(int(made.Totals.Judged.Value), "decision", "decisions"))
+	return err
 }
 
 func (r *reporting) count(ctx context.Context, c report.Config) (*report.Builder, error) {

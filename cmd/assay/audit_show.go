@@ -82,7 +82,7 @@ the cause on standard error.`,
 			_, err = fmt.Fprintf(e.out, "%s\n", visibleJSON(text))
 			return err
 		}
-		return printRecord(e.out, shown, &found.Row)
+		return printRecord(e.out, &place, shown, &found.Row)
 	}
 	return cmd
 }
@@ -136,7 +136,7 @@ func describeRecord(reader *ledger.Reader, record *ledger.Record) (*shownRecord,
 	return shown, nil
 }
 
-func printRecord(w io.Writer, shown *shownRecord, row *index.Row) error {
+func printRecord(w io.Writer, place *auditPlace, shown *shownRecord, row *index.Row) error {
 	var b strings.Builder
 	b.WriteString(auditLine(row) + "\n\n")
 	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
@@ -145,12 +145,12 @@ func printRecord(w io.Writer, shown *shownRecord, row *index.Row) error {
 	line("leaf hash", "%s", shown.LeafHash)
 	if c := shown.Checkpoint; c != nil {
 		line("checkpoint", "of %s over %d records, first to cover it, of %s", visible(c.Origin), c.Size, c.Time.Format(time.RFC3339))
-		line("proof", "assay audit prove %d", shown.Index)
+		line("proof", "assay audit prove %d%s", shown.Index, place.again())
 	} else {
 		line("checkpoint", "none covers it yet, so nothing proves it yet")
 	}
 	if event, err := audit.Decode(shown.Event); err == nil && event.Result != nil && event.Result.Supersedes != "" {
-		line("in place of", "assay audit show %s", visible(event.Result.Supersedes))
+		line("in place of", "assay audit show %s%s", visible(event.Result.Supersedes), place.again())
 	}
 	if err := table.Flush(); err != nil {
 		return err

@@ -208,6 +208,7 @@ The other commands work with its configuration, in another terminal (after 'make
 
   assay keys list --config %[4]s
   assay token issue --config %[4]s --subject bob --client web --audience orders | assay decide --config %[4]s --audience orders
+  assay audit query --config %[4]s --newest --limit 10
 
 Ctrl-C stops it.
 `, "\n")

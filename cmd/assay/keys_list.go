@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"text/tabwriter"
 	"time"
@@ -22,7 +23,8 @@ func newKeysList(e env) *cobra.Command {
 		Long: `List reads Vault's record of each configured key, as the role vault.roles.decider or, where the
 configuration does not give it, with VAULT_TOKEN, and shows the state of every version:
 pending (published, does not sign yet), active (signs), retiring (verifies only), retired (not published).
-Below it says what should not be so.
+Below that stand the keys that serve no tokens, for the audit log's checkpoints and pseudonyms and for policy bundles, read
+as the roles notary and publisher, and what should not be so.
 
 With --server it asks a running Assay which keys were revoked as compromised, and shows those too; Vault's
 record does not hold them any more.`,
@@ -45,6 +47,8 @@ record does not hold them any more.`,
 		if err != nil {
 			return err
 		}
+		others, warnings := listOthers(cmd.Context(), e, c)
+		list.Others, list.Warnings = others, append(list.Warnings, warnings...)
 		if list.Compromised, err = server.compromised(cmd.Context(), e, c); err != nil {
 			return err
 		}
@@ -60,6 +64,8 @@ record does not hold them any more.`,
 type keyList struct {
 	Versions []keyRow     `json:"versions"`
 	Warnings []keyWarning `json:"warnings"`
+	// Others are the keys that serve no tokens.
+	Others []otherKey `json:"not_for_tokens,omitempty"`
 	// Compromised keys of the configured issuers, by the server's revocations; absent where none was asked.
 	Compromised []compromisedRow `json:"compromised,omitempty"`
 }
@@ -132,7 +138,9 @@ func listKeys(ctx context.Context, e env, c *config.Config, client *transit.Clie
 
 func printKeys(e env, list keyList) error {
 	table := tabwriter.NewWriter(e.out, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "KEY\tVERSION\tALG\tSTATE\tAGE\tNEXT\tKID")
+	if len(list.Versions) > 0 {
+		_, _ = fmt.Fprintln(table, "KEY\tVERSION\tALG\tSTATE\tAGE\tNEXT\tKID")
+	}
 	for _, r := range list.Versions {
 		next := "signs until it has a successor; none is pending: rotate the key"
 		switch {
@@ -144,7 +152,7 @@ func printKeys(e env, list keyList) error {
 		age := humanDuration(time.Duration(r.AgeSeconds) * time.Second)
 		_, _ = fmt.Fprintf(table, "%s\t%d\t%s\t%s\t%s\t%s\t%s\n", r.Key, r.Version, r.Algorithm, r.State, age, next, r.KeyID)
 	}
-	if err := table.Flush(); err != nil {
+	if err := errors.Join(table.Flush(), printOthers(e, list.Others)); err != nil {
 		return err
 	}
 	if len(list.Compromised) > 0 {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/assaypdp/assay/cmd/assay/internal/config"
 	"github.com/assaypdp/assay/cmd/assay/internal/serve"
 	"github.com/assaypdp/assay/vaultkeys"
 	"github.com/assaypdp/assay/vaultkeys/custodian"
@@ -21,7 +22,8 @@ func newKeysPlan(e env) *cobra.Command {
 		Use:   "plan",
 		Short: "Show the coming rotations on a timeline",
 		Long: `Plan tells what will happen to each key and when, as long as a custodian looks after it and nobody
-interferes: which version begins to sign, verifies only, retires, is made, withdrawn, destroyed. It changes nothing.`,
+interferes: which version begins to sign, verifies only, retires, is made, withdrawn, destroyed. Keys that serve no tokens
+have no such timeline: no custodian rotates them. They are named below it. It changes nothing.`,
 		Example: "  assay keys plan --config assay.yaml --for 2160h",
 		Args:    noArgs,
 	}
@@ -58,9 +60,12 @@ interferes: which version begins to sign, verifies only, retires, is made, withd
 		}
 		slices.SortStableFunc(events, func(a, b keyEvent) int { return a.At.Compare(b.At) })
 		if *format == "json" {
-			return json.NewEncoder(e.out).Encode(map[string]any{"until": now.Add(until).UTC(), "events": events})
+			return json.NewEncoder(e.out).Encode(map[string]any{"until": now.Add(until).UTC(), "events": events, "not_for_tokens": append([]string{}, otherKeyNames(c)...)})
 		}
-		return printTimeline(e, events, now)
+		if err := printTimeline(e, events, now); err != nil {
+			return err
+		}
+		return printUnplanned(e, c)
 	}
 	return cmd
 }
@@ -105,4 +110,19 @@ func printTimeline(e env, events []keyEvent, now time.Time) error {
 		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\n", event.At.Truncate(time.Second).Format(time.RFC3339), in, event.Key, event.Version, event.What)
 	}
 	return table.Flush()
+}
+
+// printUnplanned names the keys that are on no timeline.
+func printUnplanned(e env, c *config.Config) error {
+	for _, name := range otherKeyNames(c) {
+		use := c.Vault.Keys[name].Use
+		what := "nobody rotates it by plan"
+		if use == "pseudonym" {
+			what = fmt.Sprintf("Vault itself adds a version every %s, as 'assay keys setup' arranges", humanDuration(pseudonymRotation(c.Audit.Pseudonyms.Period)))
+		}
+		if _, err := fmt.Fprintf(e.out, "not for tokens: %s (%s): %s\n", name, otherUses[use], what); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -26,7 +26,9 @@ func newKeysVerify(e env) *cobra.Command {
 		Long: `Verify reads each key, as the role vault.roles.decider, else with VAULT_TOKEN, and finds: a key that is
 missing or of another type; one that is exportable, was imported, allows a plaintext backup or its deletion;
 minimum versions that leave nothing to sign with or lag behind; no pending version; a rotation that is overdue;
-versions that retired long ago and nobody withdrew. It changes nothing.
+versions that retired long ago and nobody withdrew. The keys that serve no tokens, for the audit log's checkpoints and
+pseudonyms and for policy bundles, are read as the roles notary and publisher, and are held against what 'assay keys setup'
+makes. It changes nothing.
 
 With --before it also says whether the keys in use can go from the periods of that (older) configuration to those
 of --config at this moment: shorter ones can deny good tokens, since what was signed under the old ones is not in
@@ -59,10 +61,11 @@ Exit code 1 where there is a finding.`,
 		if err != nil {
 			return err
 		}
+		findings = append(findings, verifyOthers(cmd.Context(), e, c)...)
 		if *format == "json" {
 			err = json.NewEncoder(e.out).Encode(map[string]any{"findings": findings})
 		} else {
-			err = printFindings(e, findings, len(c.TokenKeyNames()))
+			err = printFindings(e, findings, c)
 		}
 		if err == nil && len(findings) > 0 {
 			return errNo
@@ -79,13 +82,17 @@ type keyFinding struct {
 	Advice  string `json:"advice"`
 }
 
-func printFindings(e env, findings []keyFinding, keys int) error {
+func printFindings(e env, findings []keyFinding, c *config.Config) error {
 	for _, f := range findings {
 		if _, err := fmt.Fprintf(e.out, "%s: %s; %s\n", f.Key, f.Problem, f.Advice); err != nil {
 			return err
 		}
 	}
-	_, err := fmt.Fprintf(e.out, "%s, %s\n", counted(keys, "key", "keys"), counted(len(findings), "finding", "findings"))
+	keys := counted(len(c.TokenKeyNames()), "key", "keys")
+	if others := otherKeyNames(c); len(others) > 0 {
+		keys += fmt.Sprintf(" for tokens and %d not for tokens (%s)", len(others), strings.Join(others, ", "))
+	}
+	_, err := fmt.Fprintf(e.out, "%s, %s\n", keys, counted(len(findings), "finding", "findings"))
 	return err
 }
 
@@ -145,20 +152,14 @@ func inspect(r vaultkeys.Record, c *config.Config, name string, now time.Time) [
 	if r.Type != key.Type {
 		add(fmt.Sprintf("it is of type %s, the configuration says %s", r.Type, key.Type), "a key's type cannot change: configure this one, or move to a key of another name")
 	}
-	for _, weakness := range []struct {
-		found           bool
-		problem, advice string
-	}{
-		{r.Exportable, "it is exportable: its private half can leave Vault", "this cannot be taken back: move to a new key"},
-		{r.AllowPlaintextBackup, "it allows a backup in plain text: its private half can leave Vault", "this cannot be taken back: move to a new key"},
-		{r.Imported, "it was imported: its private half has been outside Vault", "move to a new key"},
-		{r.DeletionAllowed, "it may be deleted", "write deletion_allowed=false to its config"},
-		{r.AutoRotatePeriod > 0, fmt.Sprintf("Vault itself rotates it every %s", r.AutoRotatePeriod), "write auto_rotate_period=0 to its config: the custodian rotates"},
-		{r.MinEncryptionVersion > 0 && r.MinEncryptionVersion < r.MinDecryptionVersion, "its minimum version for signing lags behind that for verifying", "run 'assay keys retire'"},
-	} {
-		if weakness.found {
-			add(weakness.problem, weakness.advice)
-		}
+	for _, w := range weaknesses(&r) {
+		add(w.problem, w.advice)
+	}
+	if r.AutoRotatePeriod > 0 {
+		add(fmt.Sprintf("Vault itself rotates it every %s", r.AutoRotatePeriod), "write auto_rotate_period=0 to its config: the custodian rotates")
+	}
+	if r.MinEncryptionVersion > 0 && r.MinEncryptionVersion < r.MinDecryptionVersion {
+		add("its minimum version for signing lags behind that for verifying", "run 'assay keys retire'")
 	}
 	states := vaultkeys.States(r, rules.Periods, now)
 	active := slices.IndexFunc(states, func(s vaultkeys.VersionState) bool { return s.State == vaultkeys.Active })
@@ -182,4 +183,20 @@ func inspect(r vaultkeys.Record, c *config.Config, name string, now time.Time) [
 		}
 	}
 	return findings
+}
+
+// weakness is what no key should have, whatever it is for.
+type weakness struct {
+	found           bool
+	problem, advice string
+}
+
+func weaknesses(r *vaultkeys.Record) []weakness {
+	const stays = "this cannot be taken back: move to a new key"
+	return slices.DeleteFunc([]weakness{
+		{r.Exportable, "it is exportable: its private half can leave Vault", stays},
+		{r.AllowPlaintextBackup, "it allows a backup in plain text: its private half can leave Vault", stays},
+		{r.Imported, "it was imported: its private half has been outside Vault", "move to a new key"},
+		{r.DeletionAllowed, "it may be deleted", "write deletion_allowed=false to its config"},
+	}, func(w weakness) bool { return !w.found })
 }

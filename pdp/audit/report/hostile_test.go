@@ -98,7 +98,7 @@ func TestADenyThatIsOlderThanItsRevocation(t *testing.T) {
 
 // POSIX leaves open how many hexadecimal digits a shell takes after \x in $'…'; it takes three octal ones.
 func TestEscapesEndWhereTheyShould(t *testing.T) {
-	if got, want := quote("line\nfeed 0\x1b41"), `$'line\012feed 0\03341'`; got != want {
+	if got, want := Quote("line\nfeed 0\x1b41"), `$'line\012feed 0\03341'`; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 }

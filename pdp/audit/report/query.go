@@ -14,11 +14,11 @@ import (
 func commandLine(command []string, q index.Query) string {
 	words := make([]string, 0, len(command)+12)
 	for _, word := range command {
-		words = append(words, quote(word))
+		words = append(words, Quote(word))
 	}
 	add := func(flag, value string) {
 		if value != "" {
-			words = append(words, "--"+flag+"="+quote(value))
+			words = append(words, "--"+flag+"="+Quote(value))
 		}
 	}
 	moment := func(flag string, at time.Time) {
@@ -53,9 +53,9 @@ func commandLine(command []string, q index.Query) string {
 	return strings.Join(words, " ")
 }
 
-// quote makes one word of the text: plain where nothing in it is special, in '…' where it is printable, and in $'…'
+// Quote makes one word of the text: plain where nothing in it is special, in '…' where it is printable, and in $'…'
 // with escapes where it has characters that a terminal acts upon or that a reader cannot see.
-func quote(text string) string {
+func Quote(text string) string {
 	plain, visible := text != "", utf8.ValidString(text)
 	for _, r := range text {
 		if !strings.ContainsRune("-_./:=@%+,", r) && (r >= utf8.RuneSelf || !unicode.IsLetter(r) && !unicode.IsDigit(r)) {

@@ -158,24 +158,37 @@ func (v *vault) verificationKeys(names []string) (keyset.Loaded, error) {
 	return loaded, nil
 }
 
+// withoutDecider says what it means for decisions that Vault does not answer.
+func withoutDecider(keys []vaultkeys.KeyHealth) string {
+	switch {
+	case len(keys) == 0: // decisions need none of Vault's
+		return ""
+	case slices.ContainsFunc(keys, func(k vaultkeys.KeyHealth) bool { return k.Believed }):
+		return "; decisions go on with the keys last read"
+	}
+	return "; no keys are known from before, so tokens signed with Vault's are denied"
+}
+
 // causes says what is amiss with Vault, in words for an operator.
 func (v *vault) causes() []string {
 	var causes []string
+	keys := v.keyring.Health()
 	for _, login := range []struct {
 		role   string
 		client *transit.Client
-	}{{"decider", v.decider}, {"issuer", v.issuer}} {
+		means  string
+	}{{"decider", v.decider, withoutDecider(keys)}, {"issuer", v.issuer, "; no tokens can be issued"}} {
 		if login.client == nil {
 			continue
 		}
 		switch s := login.client.Status(); {
 		case !s.Reachable:
-			causes = append(causes, fmt.Sprintf("vault: requests of the role %s fail; decisions go on with the keys last read", login.role))
+			causes = append(causes, fmt.Sprintf("vault: requests of the role %s fail%s", login.role, login.means))
 		case s.Cause != "":
 			causes = append(causes, fmt.Sprintf("vault: the role %s cannot log in: %s", login.role, s.Cause))
 		}
 	}
-	for _, key := range v.keyring.Health() {
+	for _, key := range keys {
 		if key.Err != nil {
 			causes = append(causes, fmt.Sprintf("vault: key %s could not be read: %v", key.Name, key.Err))
 		}
