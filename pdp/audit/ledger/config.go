@@ -67,7 +67,8 @@ type Config struct {
 	// Observer hears of commits, failures and losses; may be nil.
 	Observer Observer
 
-	disk disk // tests put a failing one here
+	disk     disk          // tests put a failing one here
+	lastStep time.Duration // tests put another one than the constant here
 }
 
 // CheckpointSigner signs the text of a checkpoint (C2SP checkpoint: origin, size, root hash) as a signed note
@@ -131,6 +132,7 @@ func (c *Config) fill() error {
 	if c.Observer == nil {
 		c.Observer = silent{}
 	}
+	fillNumber(&c.lastStep, lastStep)
 	if c.disk == nil {
 		c.disk = osDisk{}
 	}

@@ -41,18 +41,18 @@ func (l *Ledger) Run(ctx context.Context) error {
 // finish puts all that was appended under a last checkpoint and publishes it. What fails is told as ever, and made good by
 // the next start.
 func (l *Ledger) finish(ctx context.Context, publishing []*publishing) {
-	write, cancel := context.WithTimeout(ctx, lastStep)
+	write, cancel := context.WithTimeout(ctx, l.config.lastStep)
 	defer cancel()
 	l.tellLosses(write)
 	_ = l.Flush(write) // what the disk does not take within the time, Close tries once more and tells
-	sign, cancel := context.WithTimeout(ctx, lastStep)
+	sign, cancel := context.WithTimeout(ctx, l.config.lastStep)
 	defer cancel()
 	l.tryCheckpoint(sign)
 	newest := l.marked.note()
 	if newest == "" {
 		return
 	}
-	publish, cancel := context.WithTimeout(ctx, lastStep)
+	publish, cancel := context.WithTimeout(ctx, l.config.lastStep)
 	defer cancel()
 	var all sync.WaitGroup
 	for _, p := range publishing {

@@ -78,7 +78,7 @@ func TestTheLastCheckpointIsPublishedWhenRunEnds(t *testing.T) {
 	for _, mode := range []Mode{Durable, Buffered} {
 		t.Run(string(mode), func(t *testing.T) {
 			good, bad := &board{}, &board{failures: 1 << 30}
-			l := mustOpen(t, Config{Dir: t.TempDir(), Mode: mode, Signer: &stamp{}, CheckpointEvery: time.Hour, Publishers: []Publisher{good, bad}})
+			l := mustOpen(t, Config{Dir: t.TempDir(), Mode: mode, Signer: &stamp{}, CheckpointEvery: time.Hour, Publishers: []Publisher{good, bad}, lastStep: time.Hour})
 			fill(t, l, 2)
 			stop := running(t, l)
 			waitFor(t, "the first one is published, and to the other not", func() bool { return good.last() == 2 && problemCodes(l) == codePublish })
@@ -112,7 +112,7 @@ func (h *hung) Publish(ctx context.Context, _ []byte) error {
 // A publisher that hangs does not keep the others from the last checkpoint, nor Run from its end.
 func TestTheEndOfRunDoesNotWaitForEver(t *testing.T) {
 	good, bad := &board{}, &hung{begun: make(chan struct{}, 1)}
-	l := mustOpen(t, Config{Dir: t.TempDir(), Signer: &stamp{}, CheckpointEvery: time.Hour, Publishers: []Publisher{bad, good}})
+	l := mustOpen(t, Config{Dir: t.TempDir(), Signer: &stamp{}, CheckpointEvery: time.Hour, Publishers: []Publisher{bad, good}, lastStep: 10 * time.Millisecond})
 	fill(t, l, 2)
 	stop := running(t, l)
 	<-bad.begun

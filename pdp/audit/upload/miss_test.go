@@ -84,7 +84,7 @@ func TestGivingUpIsToldOnce(t *testing.T) {
 // What is gathered when the end comes is delivered all the same, and the start after it has nothing to send.
 func TestTheEndDeliversWhatWaits(t *testing.T) {
 	log, d := newMemory(0), &taker{}
-	s, stop := running(t, Config{Log: log, Destination: d, Every: time.Hour, BatchRecords: 100})
+	s, stop := running(t, Config{Log: log, Destination: d, Every: time.Hour, BatchRecords: 100, Flush: time.Hour})
 	for range 10 {
 		log.add(0)
 	}

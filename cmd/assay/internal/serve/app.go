@@ -35,6 +35,8 @@ type Deps struct {
 	Getenv func(name string) string // default: no environment
 	// VaultTimeout bounds one request to Vault; default transit.DefaultTimeout.
 	VaultTimeout time.Duration
+	// AuditFlush is how long destinations of the audit log are waited for at the end; default upload.DefaultFlush.
+	AuditFlush time.Duration
 	// Version is the program's, for the records of the audit log.
 	Version string
 }

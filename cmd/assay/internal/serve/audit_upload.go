@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -72,13 +73,11 @@ func (t *auditTrail) deliver(ctx context.Context) {
 	go func() { all.Wait(); close(t.delivered) }()
 }
 
-// lastFlush is how long the end waits for what buffered mode has in memory, so that it is delivered too.
-const lastFlush = 5 * time.Second
-
-// endUploads has the destinations given what waits, for as long as they may take, and ends the deliveries.
+// endUploads has the destinations given what waits, what buffered mode has in memory too, for as long as they may take,
+// and ends the deliveries.
 func (t *auditTrail) endUploads() {
 	if len(t.uploads) > 0 {
-		ctx, cancel := context.WithTimeout(context.Background(), lastFlush)
+		ctx, cancel := context.WithTimeout(context.Background(), cmp.Or(t.d.AuditFlush, upload.DefaultFlush))
 		defer cancel()
 		if err := t.log.ledger().Flush(ctx); err != nil {
 			t.d.Log.Warn("audit: not all records could be written in time to be delivered", "cause", err.Error())
@@ -94,7 +93,7 @@ func (t *auditTrail) newShipper(c *config.Upload, log upload.Log) (*upload.Shipp
 		return nil, err
 	}
 	wired := upload.Config{Name: c.Name, Dir: filepath.Join(t.c.Dir, "upload"), Log: log, Destination: to,
-		KeepRefused: t.c.Retention.D(), Missed: t.missed, Now: t.d.Now, Logger: t.d.Log}
+		Flush: t.d.AuditFlush, KeepRefused: t.c.Retention.D(), Missed: t.missed, Now: t.d.Now, Logger: t.d.Log}
 	if t.deliveries != nil {
 		wired.Observer = t.deliveries
 	}

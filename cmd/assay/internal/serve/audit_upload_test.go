@@ -50,11 +50,14 @@ func (d *decisionLogs) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	d.records.Add(int64(len(events)))
 }
 
+// patient lets requests take as long as a busy machine needs.
+const patient = "policy: {timeout: 5m}\nlimits: {request_timeout: 10m}\n"
+
 // awaitText asks the server until the answer holds a text.
 func awaitText(t *testing.T, url, text string) {
 	t.Helper()
 	var body []byte
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(5 * time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		response, err := http.Get(url) //nolint:gosec // the test's own server
 		if err != nil {
 			continue // not listening yet
@@ -74,7 +77,7 @@ func served(t *testing.T, path string, now func() time.Time, during func(base st
 	if err != nil {
 		t.Fatal(err)
 	}
-	app, err := New(t.Context(), c, Deps{Log: slog.New(slog.DiscardHandler), Now: now})
+	app, err := New(t.Context(), c, Deps{Log: slog.New(slog.DiscardHandler), Now: now, AuditFlush: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +127,7 @@ func TestAuditLogIsDelivered(t *testing.T) {
 	}
 	dir := t.TempDir()
 	path := filepath.Join(dir, "assay.yaml")
-	text := fmt.Sprintf("audit:\n  dir: audit\n  upload:\n  - {name: siem, url: %s}\n  - {name: stream, jetstream: {url: %s}}\n", service.URL, broker.ClientURL())
+	text := fmt.Sprintf(patient+"audit:\n  dir: audit\n  upload:\n  - {name: siem, url: %s}\n  - {name: stream, jetstream: {url: %s}}\n", service.URL, broker.ClientURL())
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +172,7 @@ func TestADestinationThatIsGoneDoesNotKeepTheLog(t *testing.T) {
 	defer gone.Close()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "assay.yaml")
-	text := fmt.Sprintf("audit:\n  dir: audit\n  segment_age: 1m\n  retention: 2m\n  upload:\n  - {name: siem, url: %s, hold: 1h}\n", gone.URL)
+	text := fmt.Sprintf(patient+"audit:\n  dir: audit\n  segment_age: 1m\n  retention: 2m\n  upload:\n  - {name: siem, url: %s, hold: 1h}\n", gone.URL)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -208,12 +211,12 @@ func TestADestinationThatIsGoneDoesNotKeepTheLog(t *testing.T) {
 // awaitFile waits until a file is there, or is not.
 func awaitFile(t *testing.T, path string, there bool) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(5 * time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		if _, err := os.Stat(path); (err == nil) == there {
 			return
 		}
 	}
-	t.Fatalf("waited a minute for %s to be there: %v", path, there)
+	t.Fatalf("waited in vain for %s to be there: %v", path, there)
 }
 
 // What waits when a server ends is delivered before it does, in buffered mode too.
@@ -225,7 +228,7 @@ func TestTheEndOfAServerDeliversWhatWaits(t *testing.T) {
 			service := httptest.NewServer(logs)
 			defer service.Close()
 			path := filepath.Join(t.TempDir(), "assay.yaml")
-			text := fmt.Sprintf("audit:\n  dir: audit\n  mode: %s\n  upload:\n  - {name: siem, url: %s}\n", mode, service.URL)
+			text := fmt.Sprintf(patient+"audit:\n  dir: audit\n  mode: %s\n  upload:\n  - {name: siem, url: %s}\n", mode, service.URL)
 			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
