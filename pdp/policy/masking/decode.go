@@ -168,3 +168,27 @@ func appendPointer(list []string, document, pointer string) ([]string, error) {
 	}
 	return list, nil
 }
+
+// notTakenAway gives the paths of claims that no pointer takes away whole. To take the value out of the claims is not
+// enough: what is cleared is cleared in the other places of a record, too, such as the token's id beside its jti.
+func notTakenAway(clear [][]string, pointers []string) [][]string {
+	for _, pointer := range pointers {
+		names := strings.Split(pointer, "/")[1:]
+		within := []string{"input", "token", "claims"}
+		if n := min(len(names), len(within)); !slices.Equal(names[:n], within[:n]) {
+			continue
+		}
+		taken := names[min(len(names), len(within)):]
+		for i, name := range taken {
+			taken[i] = unescapes.Replace(name)
+		}
+		covered := func(path []string) bool { return len(path) >= len(taken) && slices.Equal(path[:len(taken)], taken) }
+		if slices.ContainsFunc(clear, covered) { // the list is shared
+			clear = slices.DeleteFunc(slices.Clone(clear), covered)
+		}
+	}
+	if len(clear) == 0 {
+		return nil
+	}
+	return clear
+}

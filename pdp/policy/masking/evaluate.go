@@ -40,6 +40,7 @@ func (m *Masker) evaluate(ctx context.Context, docs *documents, f *pdp.Facts, d 
 		return Mask{}, err
 	}
 	if docs.log == nil {
+		mask.Clear = notTakenAway(mask.Clear, mask.Remove)
 		return mask, nil
 	}
 	beside, err := event(docs, f, d)
@@ -54,6 +55,7 @@ func (m *Masker) evaluate(ctx context.Context, docs *documents, f *pdp.Facts, d 
 		return Mask{}, err
 	}
 	mask.Remove = append(slices.Clip(mask.Remove), removals...)
+	mask.Clear = notTakenAway(mask.Clear, mask.Remove)
 	return mask, nil
 }
 

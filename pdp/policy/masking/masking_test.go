@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -57,6 +58,55 @@ mask contains "/result/token" if { input.path == "assay/decision"; input.labels.
 			mask.Revision, mask.Kept = "", nil
 			if !reflect.DeepEqual(mask, c.want) {
 				t.Errorf("%+v\nwant %+v", mask, c.want)
+			}
+		})
+	}
+}
+
+// What is taken away is not cleared either: the record has the same value in other places, such as a token's id beside its
+// jti, and clears them by the claim.
+func TestWhatIsTakenAwayIsNotCleared(t *testing.T) {
+	const clearing = "package assay.audit\n\nmask := {\"clear\": [[\"iss\"], [\"jti\"], [\"act\", \"sub\"], [\"act\", \"iss\"], [\"a/b\"], [\"address\"]], \"pseudonymise\": [[\"sub\"]]}\n"
+	all := [][]string{{"iss"}, {"jti"}, {"act", "sub"}, {"act", "iss"}, {"a/b"}, {"address"}}
+	without := func(places ...int) [][]string {
+		var left [][]string
+		for i, path := range all {
+			if !slices.Contains(places, i) {
+				left = append(left, path)
+			}
+		}
+		return left
+	}
+	for name, c := range map[string]struct {
+		pointer string
+		want    [][]string
+	}{
+		"a claim":                   {"/input/token/claims/jti", without(1)},
+		"a part of one":             {"/input/token/claims/act/sub", without(2)},
+		"an object":                 {"/input/token/claims/act", without(2, 3)},
+		"an escaped name":           {"/input/token/claims/a~1b", without(4)},
+		"a percent-encoded name":    {"/input/token/claims/a%2Fb", without(4)},
+		"all claims":                {"/input/token/claims", nil},
+		"the token":                 {"/input/token", nil},
+		"everything":                {"/input", nil},
+		"a part of what is cleared": {"/input/token/claims/address/street", all},
+		"a member of a list":        {"/input/token/claims/jti/0", all},
+		"a longer name":             {"/input/token/claims/jti2", all},
+		"another part":              {"/input/token/id", all},
+		"of the request":            {"/input/request/action", all},
+		"of the result":             {"/result/token", all},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m, _ := masker(t, compiled(t, with(map[string]string{"mask.rego": clearing, "log.rego": "package system.log\n\nmask contains \"" + c.pointer + "\"\n"})))
+			f, d := facts(t, nil)
+			for range 2 { // the second is remembered
+				mask, err := m.Mask(t.Context(), f, d)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !reflect.DeepEqual(mask.Clear, c.want) || !reflect.DeepEqual(mask.Pseudonymise, [][]string{{"sub"}}) || len(mask.Remove) == 0 {
+					t.Errorf("%+v\nwant clear %q", mask, c.want)
+				}
 			}
 		})
 	}
