@@ -38,7 +38,9 @@ A record does not hold what the mask kept out of it. Where the candidate looks a
 place, and those are dropped with which the policy of then would not have decided as it did. If all that is left gives
 the same answer, the value does not matter; else the decision is undecidable, and what is missing is named. What
 then decided is known where the record's revision is that of the baseline: --baseline with --baseline-config, else the
-policy of --config, else the library. Where a rule that is not the library's looks at such a value, nothing is tried.
+policy of --config, else the library. Nearly every decision depends on an identifier that was replaced by a pseudonym, so
+without the right baseline nearly all are undecidable; where a log was decided by several revisions, judge those of each
+with --revision and its own --baseline. Where a rule that is not the library's looks at such a value, nothing is tried.
 
 Answers and the codes and enforcements of their reasons are compared; messages, released claims and obligations are not.
 

@@ -56,14 +56,38 @@ func printReplay(e env, s *replay.Summary, candidate, baseline string) error {
 		for _, name := range slices.Sorted(maps.Keys(s.ByMissing)) {
 			fmt.Fprintf(&b, "  %s (%d decisions)\n", visible(name), s.ByMissing[name])
 		}
-		for _, revision := range slices.Sorted(maps.Keys(s.ByRevision)) {
-			if t := s.ByRevision[revision]; revision != baseline && t.Undecidable > 0 {
-				fmt.Fprintf(&b, "  %d of them were decided by %s, which is not the baseline: name it with --baseline and --baseline-config\n", t.Undecidable, visible(revision))
-			}
-		}
 	}
+	printAdvice(&b, s, baseline)
 	_, err := fmt.Fprint(e.out, b.String())
 	return err
+}
+
+// printAdvice says what to do about decisions that cannot be told because what then decided is not known.
+func printAdvice(b *strings.Builder, s *replay.Summary, baseline string) {
+	others := 0
+	for _, revision := range slices.Sorted(maps.Keys(s.ByRevision)) {
+		t := s.ByRevision[revision]
+		if revision == baseline || t.Undecidable == 0 {
+			continue
+		}
+		if others++; others == 1 {
+			fmt.Fprintf(b, "\nWhat was not recorded can often be told from what was decided, if the policy of then is known. The baseline is %s; decided by others:\n", baseline)
+		}
+		if others > mostShown {
+			continue
+		}
+		fmt.Fprintf(b, "  %s  %d decisions, %d undecidable\n", visible(cmp.Or(revision, "(no revision is recorded)")), t.Decisions, t.Undecidable)
+	}
+	switch {
+	case others == 0:
+		return
+	case others > mostShown:
+		fmt.Fprintf(b, "  … and %d more; --output json has all\n", others-mostShown)
+	}
+	b.WriteString(`To judge them: for each of these revisions run this again with --revision REVISION, and with --baseline PATH and
+--baseline-config FILE naming the rules and the policy configuration that were in force then, as your version control has
+them. 'assay audit query --kind bundle.activated' and '--kind config.activated' list when policies came into force.
+`)
 }
 
 func printGroups(b *strings.Builder, groups []*replay.Group) {
