@@ -19,10 +19,10 @@ dev: build ## everything on this machine: a real Vault, provisioned, and Assay w
 
 # A package that starts real servers takes minutes, and several times as many on a busy machine.
 test: ## all tests, against a real Vault
-	@$(GO) test -timeout 30m ./... $(TESTFLAGS)
+	@$(GO) test -timeout 60m ./... $(TESTFLAGS)
 
 race: ## all tests under the race detector
-	@CGO_ENABLED=1 $(GO) test -race -timeout 30m ./... $(TESTFLAGS)
+	@CGO_ENABLED=1 $(GO) test -race -timeout 90m ./... $(TESTFLAGS)
 
 soak: ## revocation under random faults of a real NATS cluster, for SOAK (default 10m)
 	@$(GO) test ./test/revocationcluster -run TestSoak -v -timeout 24h -soak $(or $(SOAK),10m)

@@ -111,7 +111,7 @@ func (s *printed) Write(p []byte) (int, error) {
 // until waits for a text.
 func (s *printed) until(t *testing.T, want string) string {
 	t.Helper()
-	timeout := time.After(30 * time.Second)
+	timeout := time.After(patience)
 	for {
 		s.mu.Lock()
 		text := s.text.String()

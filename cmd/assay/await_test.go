@@ -24,7 +24,7 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) == 4 {
 		body = os.Expand(ts.ReadFile(args[3]), func(name string) string { return strings.TrimSpace(ts.ReadFile(name)) })
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	var last string
 	for ctx.Err() == nil {

@@ -56,7 +56,9 @@ func (w *world) metric(series string) string {
 //
 //	go test ./cmd/assay -run FloodOfEncrypted -v
 func TestFloodOfEncryptedTokens(t *testing.T) {
-	w := encrypting(t)
+	w := newWorldWith(t, func(config string) string { // a quota that every machine's flood exceeds
+		return withEncryption(config) + "limits: {caller_decryptions: 20}\n"
+	})
 	signed, key := w.token(), w.encryptionKey()
 	const measured = 1000
 	report := func(what string, f *flood) {

@@ -43,13 +43,16 @@ type sender struct {
 
 	mu    sync.Mutex
 	key   jose.JSONWebKey // guarded by mu
-	until time.Time       // guarded by mu
+	asked time.Time       // guarded by mu: when it asked for the key
 }
+
+// senderKeeps is how long a sender keeps a JWKS.
+const senderKeeps = time.Second // the configured max-age
 
 func (s *sender) published(ctx context.Context) (jose.JSONWebKey, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if time.Now().Before(s.until) {
+	if time.Since(s.asked) < senderKeeps {
 		return s.key, nil
 	}
 	at := s.f.served[s.replica]
@@ -71,7 +74,7 @@ func (s *sender) published(ctx context.Context) (jose.JSONWebKey, error) {
 	}
 	for _, key := range set.Keys {
 		if key.Use == "enc" {
-			s.key, s.until = key, asked.Add(time.Second) // the configured max-age
+			s.key, s.asked = key, asked
 		}
 	}
 	return s.key, nil
@@ -90,13 +93,24 @@ func seal(key any, kid, inner string) (string, error) {
 	return sealed.CompactSerialize()
 }
 
+// good is until when what is encrypted to the key that the sender has now is opened at least: it was the active one when
+// it asked, and decrypts for as long as somebody may keep it and a token may live.
+func (s *sender) good() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.f.config.Periods("payroll")
+	return s.asked.Add(p.JWKSMaxAge + p.MaxTokenLifetime + p.Leeway)
+}
+
+const sentByStrangers = "what a sender encrypted with a cached JWKS"
+
 // send encrypts a token to the published key and has a replica decide about it at once: it must be opened.
 func (s *sender) send(ctx context.Context, replica int, signed string) {
 	key, err := s.published(ctx)
 	if err == nil {
 		var sealed string
 		if sealed, err = seal(key.Key, key.KeyID, signed); err == nil {
-			s.f.opens(ctx, replica, sealed, "what a sender encrypted with a cached JWKS")
+			s.f.opens(ctx, replica, sealed, sentByStrangers, s.good())
 			return
 		}
 	}
@@ -105,16 +119,46 @@ func (s *sender) send(ctx context.Context, replica int, signed string) {
 	}
 }
 
-func (f *fleet) opens(ctx context.Context, replica int, token, what string) {
+// notOpened counts questions about encrypted tokens that were to be asked again later.
+const notOpened = "not opened: asked to come back"
+
+// opens has a replica decide about a token, which it must open until some moment, where it is not zero. It is false where
+// it did not decide.
+func (f *fleet) opens(ctx context.Context, replica int, token, what string, good time.Time) bool {
+	asked := time.Now()
 	allow, codes, err := f.decide(ctx, replica, token)
 	switch {
 	case ctx.Err() != nil:
+		return false
+	case errors.Is(err, errNotDecided):
+		f.count(notOpened)
+		return false
 	case err != nil:
 		f.problem("deciding: %v", err)
+	case !allow && !good.IsZero() && !time.Now().Before(good): // it was good when it was encrypted
+		f.count("denied too late: " + what)
+	case !allow && f.lateLately(replica, asked):
+		f.count("denied by a replica that was late: " + what)
+		return false
 	case !allow:
 		f.problem("replica %d denied %s: %v", replica, what, codes)
 	default:
 		f.count("allowed: " + what)
+	}
+	return true
+}
+
+// mustOpen has a replica decide, however often it asks to come back.
+func (f *fleet) mustOpen(replica int, token, what string) {
+	f.t.Helper()
+	for deadline := time.Now().Add(patience); ; {
+		f.look(f.t.Context(), replica)
+		if f.opens(f.t.Context(), replica, token, what, time.Time{}) {
+			return
+		}
+		if time.Now().After(deadline) {
+			f.t.Fatalf("replica %d does not decide: %v", replica, f.counts)
+		}
 	}
 }
 
@@ -176,8 +220,12 @@ func (e *envelopes) hold(ctx context.Context, f *fleet, replica int) {
 		answered := time.Now()
 		switch {
 		case ctx.Err() != nil:
+		case errors.Is(err, errNotDecided):
+			f.count(notOpened)
 		case err != nil:
 			f.problem("deciding: %v", err)
+		case allow != (kept.end.IsZero() || asked.Before(kept.end)) && f.lateLately(replica, asked):
+			f.count("judged by a replica that was late")
 		case allow && !kept.end.IsZero() && !asked.Before(kept.end):
 			f.problem("replica %d opened a token %s after its version retired", replica, asked.Sub(kept.end))
 		case !allow && (kept.end.IsZero() || answered.Before(kept.end)):
@@ -196,9 +244,7 @@ func (e *envelopes) hold(ctx context.Context, f *fleet, replica int) {
 func TestEncryptionKeyRotationUnderLoad(t *testing.T) {
 	f := newFleetAt(t, encryptionRotates, encryptingConfig)
 	signed := f.fresh("access", "ES256", f.config.Periods("access"))
-	l := &load{}
-	l.ctx, l.stop = context.WithCancel(t.Context())
-	t.Cleanup(l.end)
+	l := f.looked(t.Context())
 	kept := &envelopes{kept: map[int]*envelope{}}
 	for replica := range f.served {
 		l.loop(5*time.Millisecond, func(int) { kept.hold(l.ctx, f, replica) })
@@ -210,12 +256,12 @@ func TestEncryptionKeyRotationUnderLoad(t *testing.T) {
 		})
 	}
 	want := min(4, *rotations)
-	for deadline := time.Now().Add(90 * time.Second); kept.watch(l.ctx, f, signed) <= want && !f.failed(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); kept.watch(l.ctx, f, signed) <= want && !f.failed(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the encryption key does not rotate")
 		}
 	}
-	f.until(l, "a version retired", func() bool {
+	f.until(0, "a version retired", func() bool {
 		kept.watch(l.ctx, f, signed)
 		return f.counted("denied: encrypted to a retired version") > 10 || f.failed()
 	})
@@ -224,7 +270,7 @@ func TestEncryptionKeyRotationUnderLoad(t *testing.T) {
 		t.Error(problem)
 	}
 	t.Logf("%d versions were encrypted to: %v", len(kept.kept), f.counts)
-	for _, what := range []string{"allowed: what a sender encrypted with a cached JWKS", "allowed: what Assay issued"} {
+	for _, what := range []string{"allowed: " + sentByStrangers, "allowed: what Assay issued"} {
 		if f.counts[what] == 0 {
 			t.Errorf("that shows nothing: not %s", what)
 		}
@@ -241,7 +287,7 @@ func (f *fleet) issueAndOpen(ctx context.Context, replica int, order httpapi.Tok
 		return
 	}
 	if _, away := errors.AsType[*httpapi.UnavailableError](err); away {
-		f.count("not issued: asked to come back")
+		f.count(notIssued)
 		return
 	}
 	if err != nil || issued.EncryptionKeyID == "" {
@@ -249,9 +295,14 @@ func (f *fleet) issueAndOpen(ctx context.Context, replica int, order httpapi.Tok
 		return
 	}
 	body := map[string]any{"token": issued.Token, "request": map[string]any{"audience": "payroll"}}
+	asked := time.Now()
 	allow, codes, err := f.decideAbout(ctx, 1-replica, body)
 	switch {
 	case ctx.Err() != nil || !time.Now().Before(issued.ExpiresAt):
+	case errors.Is(err, errNotDecided):
+		f.count(notOpened)
+	case err == nil && !allow && f.lateLately(1-replica, asked):
+		f.count("denied by a replica that was late: what Assay issued")
 	case err != nil || !allow:
 		f.problem("replica %d denied what replica %d issued: %v %v", 1-replica, replica, codes, err)
 	default:
@@ -286,8 +337,8 @@ func TestEncryptionKeyCompromised(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	f.opens(t.Context(), 0, burnt[0], "before")
-	f.opens(t.Context(), 1, burnt[0], "before")
+	f.mustOpen(0, burnt[0], "before")
+	f.mustOpen(1, burnt[0], "before")
 	output, err := exec.CommandContext(t.Context(), "assay", "keys", "compromise", "payroll", "--version", "1", "--reason", "found in a backup",
 		"--ticket", "SEC-7", "--yes", "--config", filepath.Join(f.folder, "assay.yaml")).Output()
 	if err != nil {
@@ -302,7 +353,7 @@ func TestEncryptionKeyCompromised(t *testing.T) {
 		t.Errorf("the command speaks of signatures:\n%s", output)
 	}
 	for replica := range f.served {
-		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) { // the poll
+		for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) { // the poll
 			denied := 0
 			for _, token := range burnt {
 				if allow, _, err := f.decide(t.Context(), replica, token); err == nil && !allow {
@@ -317,15 +368,20 @@ func TestEncryptionKeyCompromised(t *testing.T) {
 			}
 		}
 		s := &sender{f: f, replica: replica}
-		if promoted, err := s.published(t.Context()); err != nil || promoted.KeyID == key.KeyID {
-			t.Errorf("replica %d publishes kid %s: %v", replica, promoted.KeyID, err)
+		promoted, err := s.published(t.Context())
+		if err != nil || promoted.KeyID == key.KeyID {
+			t.Fatalf("replica %d publishes kid %s: %v", replica, promoted.KeyID, err)
 		}
-		s.send(t.Context(), replica, signed)
+		sealed, err := seal(promoted.Key, promoted.KeyID, signed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.mustOpen(replica, sealed, "after")
 	}
 	for _, problem := range f.problems {
 		t.Error(problem)
 	}
-	if f.counts["allowed: what a sender encrypted with a cached JWKS"] != 2 {
+	if f.counts["allowed: after"] != 2 {
 		t.Error("what is encrypted to the promoted version is not opened")
 	}
 }

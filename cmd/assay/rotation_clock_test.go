@@ -15,16 +15,21 @@ type life struct {
 	token string    // one that outlives the version, made past the issuer; empty until it signs
 }
 
-// watch follows the records of the configured keys and keeps a long-lived token of every version that signs. It
-// answers how many versions have signed.
-func (f *fleet) watch(ctx context.Context) int {
-	for _, name := range f.config.KeyNamesOf(false) {
+// watch follows the records of the configured keys and keeps a long-lived token of every version that signs. One goroutine
+// calls it, again and again.
+func (f *fleet) watch(ctx context.Context) {
+	f.mu.Lock()
+	c := f.config
+	f.mu.Unlock()
+	began, all := time.Now(), true
+	for _, name := range c.KeyNamesOf(false) {
 		record, err := f.admin.ReadKey(ctx, name)
 		if err != nil {
 			f.vaultFailed(ctx, "reading a key", err)
+			all = false
 			continue
 		}
-		p := f.config.Periods(name)
+		p := c.Periods(name)
 		for _, s := range vaultkeys.States(record, p, time.Now()) {
 			kid, err := vaultkeys.Thumbprint(s.Public)
 			if err != nil {
@@ -37,7 +42,14 @@ func (f *fleet) watch(ctx context.Context) int {
 			}
 		}
 	}
-	return f.haveSigned()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.watched.IsZero() {
+		f.blind = max(f.blind, time.Since(f.watched))
+	}
+	if all {
+		f.watched = began
+	}
 }
 
 // life remembers what a state says. The first version of a key that comes to others signs once it was published long
@@ -117,6 +129,8 @@ func (f *fleet) hold(ctx context.Context, replica, n int) {
 		case ctx.Err() != nil:
 		case err != nil:
 			f.problem("deciding: %v", err)
+		case allow != (v.end.IsZero() || asked.Before(v.end)) && f.late(replica, asked, 0):
+			f.count("tokens that outlive their version judged by a replica that was late")
 		case allow && !v.end.IsZero() && !asked.Before(v.end):
 			f.problem("replica %d was asked %s after a version retired, and allowed its token", replica, asked.Sub(v.end))
 		case allow && !v.end.IsZero():
@@ -144,10 +158,15 @@ func (f *fleet) closest(kept *time.Duration, distance time.Duration) {
 
 // signedTooEarly holds the first token of every version against when the version was due.
 func (f *fleet) signedTooEarly() {
+	// A version is there until publish_ahead after it was made, at least, and then as long as its tokens.
+	p := f.config.Periods(f.config.KeyNamesOf(false)[0])
+	seen := f.blind < f.ahead+p.MaxTokenLifetime+p.Leeway
 	for kid, at := range f.firstSigned {
 		v := f.lives[kid]
 		switch {
-		case v == nil && !f.vaultMayFail:
+		case v == nil && (f.vaultMayFail || !seen):
+			f.count("versions that signed and were not seen in time")
+		case v == nil:
 			f.problem("a token has the kid %s, which Vault's record never had", kid)
 		case v != nil && at.Before(v.due):
 			f.problem("the version with kid %s signed %s before it was due", kid, v.due.Sub(at))

@@ -31,11 +31,8 @@ import (
 // rotations is how many TestRotationUnderLoad waits for; each takes rotationPeriod.
 var rotations = flag.Int("rotations", 5, "key rotations that TestRotationUnderLoad waits for")
 
-// A version signs for rotationPeriod. The key "next" is published for nextPeriod before it signs.
-const (
-	rotationPeriod = 2200 * time.Millisecond
-	nextPeriod     = 12 * time.Second
-)
+// rotationPeriod is how long a version signs.
+const rotationPeriod = 2200 * time.Millisecond
 
 const rotationConfig = `
 issuers:
@@ -58,7 +55,9 @@ type fleet struct {
 	server *realvault.Server
 	folder string // of the configuration file and the roles' credentials
 	pace   func(*config.Config)
-	config *config.Config
+	config *config.Config // replaced by the test's goroutine, under mu
+	ahead  time.Duration  // the least publish_ahead of its keys
+	took   time.Duration  // how long the replicas took to come up
 	admin  *transit.Client
 	served []*served
 
@@ -66,6 +65,10 @@ type fleet struct {
 	problems []string
 	counts   map[string]int
 	living   []httpapi.IssuedToken
+	// watched is when the last reading of all records began that succeeded, blind the longest that versions could come and go
+	// unseen between two.
+	watched time.Time
+	blind   time.Duration
 	// lives is every version that Vault's record was seen to have, by kid.
 	lives map[string]*life
 	// firstSigned is when the first token with a kid had been issued, at the latest.
@@ -81,6 +84,13 @@ type served struct {
 	app  *serve.App   // guarded by mu, as what follows
 	base string       // its URL
 	stop func()
+
+	readMu sync.Mutex
+	// read is when the oldest of the records was read that the replica decides by, at the earliest; zero while that is
+	// not known. Guarded by readMu.
+	read time.Time
+	// wasLate is when it was last found that the records had become older than half of publish_ahead. Guarded by readMu.
+	wasLate time.Time
 }
 
 // newFleet provisions a Vault for a configuration and starts the replicas. In the configuration %s is Vault's address.
@@ -95,19 +105,25 @@ func newFleetAt(t *testing.T, pace func(*config.Config), text string, options ..
 	f := &fleet{t: t, pace: pace, server: vaulttest.Start(t, options...), folder: t.TempDir(),
 		counts: map[string]int{}, lives: map[string]*life{}, firstSigned: map[string]time.Time{}}
 	f.config = f.configure(text)
+	f.ahead = leastAhead(f.config)
 	var err error
 	if f.admin, err = serve.NewClientWith(f.config, transit.StaticToken(f.server.RootToken), deps(), nil); err != nil {
 		t.Fatal(err)
 	}
 	f.provision(f.config)
+	began := time.Now()
 	for range 2 {
 		f.served = append(f.served, &served{})
 		f.replace(len(f.served)-1, f.config)
 	}
+	f.took = time.Since(began)
 	return f
 }
 
-func deps() serve.Deps { return serve.Deps{Now: time.Now, Log: slog.New(slog.DiscardHandler)} }
+// deps has patience with a Vault that shares a busy machine with all the rest.
+func deps() serve.Deps {
+	return serve.Deps{Now: time.Now, Log: slog.New(slog.DiscardHandler), VaultTimeout: 30 * time.Second}
+}
 
 // configure reads a configuration and changes its times.
 func (f *fleet) configure(text string) *config.Config {
@@ -120,7 +136,7 @@ func (f *fleet) configure(text string) *config.Config {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	c.Policy.Timeout, c.Limits.RequestTimeout = config.Duration(20*time.Second), config.Duration(30*time.Second)
+	c.Policy.Timeout, c.Limits.RequestTimeout = config.Duration(patience), config.Duration(2*patience)
 	f.pace(c)
 	for name := range c.Vault.Keys {
 		if err := c.Periods(name).Validate(); err != nil {
@@ -138,9 +154,6 @@ func quick(c *config.Config) {
 	c.Vault.Custodian.TrimAfter = config.Duration(time.Second)
 	for name, key := range c.Vault.Keys {
 		key.RotateEvery, key.PublishAhead, key.MaxTokenLifetime = config.Duration(rotationPeriod), config.Duration(rotationPeriod), config.Duration(2*time.Second)
-		if name == "next" {
-			key.RotateEvery, key.PublishAhead = config.Duration(2*nextPeriod), config.Duration(nextPeriod)
-		}
 		c.Vault.Keys[name] = key
 	}
 }
@@ -165,7 +178,7 @@ func (f *fleet) replace(replica int, c *config.Config) {
 		f.t.Fatal(err)
 	}
 	stop := serving(f.t, app, listener)
-	for deadline := time.Now().Add(30 * time.Second); len(app.Health().Causes) > 0; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); len(amiss(app)) > 0; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			f.t.Fatalf("replica %d is not ready: %v", replica, app.Health().Causes)
 		}
@@ -174,10 +187,19 @@ func (f *fleet) replace(replica int, c *config.Config) {
 	s.mu.Lock()
 	before := s.stop
 	s.app, s.base, s.stop = app, "http://"+listener.Addr().String(), stop
+	s.hasRead(time.Time{})
 	s.mu.Unlock()
 	if before != nil {
 		before()
 	}
+}
+
+// amiss is what keeps a replica from its work. That no custodian has been there for a while does not: where it comes later,
+// a busy machine takes longer than a version signs to start the replicas.
+func amiss(app *serve.App) []string {
+	return slices.DeleteFunc(app.Health().Causes, func(cause string) bool {
+		return strings.Contains(cause, "rotate_every is") || strings.Contains(cause, "no version is pending")
+	})
 }
 
 func (f *fleet) count(what string) {
@@ -192,19 +214,30 @@ func (f *fleet) problem(format string, args ...any) {
 	f.problems = append(f.problems, fmt.Sprintf(format, args...))
 }
 
+// notIssued counts orders that were to come back later.
+const notIssued = "not issued: asked to come back"
+
 // issue has a token issued by one replica and remembers it while it lives.
 func (f *fleet) issue(ctx context.Context, replica int) (issued httpapi.IssuedToken, ok bool) {
 	order := httpapi.TokenOrder{TokenType: pdp.AccessToken, Subject: "alice", ClientID: "web", Audience: []string{"orders"}, LifetimeSeconds: 2}
 	s := f.served[replica]
+	began := time.Now()
 	s.mu.RLock()
 	issued, err := s.app.Issuer.Issue(ctx, pdp.Caller{}, order)
 	s.mu.RUnlock()
 	var away *httpapi.UnavailableError
+	var refused *httpapi.RefusedError
 	switch {
 	case ctx.Err() != nil:
 		return issued, false
 	case errors.As(err, &away):
-		f.count("not issued: asked to come back")
+		f.count(notIssued)
+		return issued, false
+	case errors.As(err, &refused) && time.Since(began) > time.Duration(order.LifetimeSeconds)*time.Second:
+		f.count("not issued: it had expired when it was judged")
+		return issued, false
+	case errors.As(err, &refused):
+		f.problem("issuing: %v: %+v", err, refused.Reasons)
 		return issued, false
 	case err != nil:
 		f.problem("issuing: %v", err)
@@ -237,6 +270,10 @@ func (f *fleet) decide(ctx context.Context, replica int, token string) (allow bo
 	return f.decideAbout(ctx, replica, map[string]any{"token": token, "request": map[string]any{"audience": "orders"}})
 }
 
+// errNotDecided is the answer to come back later. A token that Vault has to open first may get it where Vault takes too
+// long; any other is decided without Vault.
+var errNotDecided = errors.New("asked to come back")
+
 // decideAbout asks a replica over HTTP.
 func (f *fleet) decideAbout(ctx context.Context, replica int, question map[string]any) (allow bool, codes []string, err error) {
 	body, err := json.Marshal(question)
@@ -256,6 +293,9 @@ func (f *fleet) decideAbout(ctx context.Context, replica int, question map[strin
 		return false, nil, err
 	}
 	defer response.Body.Close() //nolint:errcheck // read below
+	if response.StatusCode == http.StatusServiceUnavailable && response.Header.Get("Retry-After") != "" {
+		return false, nil, errNotDecided
+	}
 	var answer struct {
 		Allow   bool
 		Reasons []struct{ Code string }
@@ -275,12 +315,15 @@ func (f *fleet) judge(ctx context.Context, replica, n int) {
 	if !ok || !time.Now().Before(token.ExpiresAt) {
 		return
 	}
+	asked := time.Now()
 	allow, codes, err := f.decide(ctx, replica, token.Token)
 	switch {
 	case ctx.Err() != nil:
 	case err != nil:
 		f.problem("deciding: %v", err)
 	case !allow && !time.Now().Before(token.ExpiresAt): // it was good when the question was put
+	case !allow && f.late(replica, asked, 0):
+		f.count("good tokens denied by a replica that was late")
 	case !allow:
 		f.problem("replica %d denied a good token of kid %s, which expires %s: %s", replica, token.KeyID, token.ExpiresAt.Format(time.StampMilli), strings.Join(codes, ", "))
 	default:

@@ -39,6 +39,8 @@ func TestMain(m *testing.M) {
 //	listening LOG       waits until the server whose standard error goes to LOG listens; sets $URL
 //	http METHOD PATH STATUS [BODYFILE] [HEADER…]   asks it; the answer is stdout
 //	await METHOD PATH REGEXP [BODYFILE]   asks it until the answer matches
+//
+// $TOKEN_BEGINS finds tokens, in header or payload. "eyJ" alone also stands in one of some thousands of hashes and kids.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("..", "..", "test", "e2e"),
@@ -51,6 +53,7 @@ func TestScripts(t *testing.T) {
 			e.Values["key"] = key
 			e.Setenv("HOME", e.WorkDir)
 			e.Setenv("TMPDIR", e.WorkDir)
+			e.Setenv("TOKEN_BEGINS", tokenBegins)
 			return os.WriteFile(filepath.Join(e.WorkDir, "jwks.json"), jwks(&key.PublicKey), 0o600)
 		},
 		Condition: func(name string) (bool, error) { return false, fmt.Errorf("no condition %q", name) },
@@ -64,6 +67,10 @@ func TestScripts(t *testing.T) {
 		},
 	})
 }
+
+// tokenBegins is a regular expression for base64url of a JSON object whose first name is alg, typ, kid, iss, aud, sub or
+// client_id.
+const tokenBegins = "eyJ(hbGciOi|0eXAiOi|raWQiOi|pc3MiOi|hdWQiOi|zdWIiOi|jbGllbnRf)"
 
 func jwks(public *ecdsa.PublicKey) []byte {
 	point, err := public.Bytes()
@@ -134,7 +141,7 @@ func lay(onto, over map[string]any, now int64) {
 
 func listening(ts *testscript.TestScript, _ bool, args []string) {
 	path := ts.MkAbs(args[0])
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		text, err := os.ReadFile(path)
 		if err != nil {
 			continue
@@ -162,7 +169,7 @@ func httpCommand(ts *testscript.TestScript, _ bool, args []string) {
 			return strings.TrimSpace(ts.ReadFile(name))
 		})), headers[1:]
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, args[0], ts.Getenv("URL")+args[1], body)
 	ts.Check(err)

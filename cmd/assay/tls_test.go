@@ -158,19 +158,24 @@ callers:
 			if call.audience != "" {
 				body = fmt.Sprintf(`{"token": "x", "request": {"audience": %q}}`, call.audience)
 			}
-			request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+listener.Addr().String()+"/decide", strings.NewReader(body))
-			if err != nil {
-				t.Fatal(err)
-			}
-			request.Header.Set("Content-Type", "application/json")
-			response, err := client.Do(request)
-			got := ""
-			if err != nil {
-				got = "tls " + err.Error()
-			} else {
+			ask := func() string {
+				request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+listener.Addr().String()+"/decide", strings.NewReader(body))
+				if err != nil {
+					t.Fatal(err)
+				}
+				request.Header.Set("Content-Type", "application/json")
+				response, err := client.Do(request)
+				if err != nil {
+					return "tls " + err.Error()
+				}
+				defer response.Body.Close()
 				text, _ := io.ReadAll(response.Body)
-				response.Body.Close()
-				got = fmt.Sprintf("%d %s", response.StatusCode, text)
+				return fmt.Sprintf("%d %s", response.StatusCode, text)
+			}
+			got := ask()
+			// The server waits five seconds for a handshake, which a busy machine may take: then it is tried again.
+			for deadline := time.Now().Add(patience); strings.HasPrefix(got, "tls") && call.want != "tls" && time.Now().Before(deadline); {
+				got = ask()
 			}
 			if !strings.HasPrefix(got, call.want) {
 				t.Errorf("got %s, want %s", got, call.want)

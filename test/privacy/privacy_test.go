@@ -24,6 +24,8 @@ issuers:
 %s
 revocation:
   jetstream: {dir: revocation}
+  max_age: 1h
+limits: {request_timeout: 1m}
 audit:
   dir: audit
   origin: assay.example/audit
@@ -98,7 +100,9 @@ func run(t *testing.T, mask string, vault bool, rounds int) (*server, map[string
 		issuers, further = vaultIssuer, fmt.Sprintf(vaultSettings, vaulttest.Shared(t).Address)
 	}
 	if masks[mask] != nil {
-		further += "policy: {bundle: " + folder(t, masks[mask]) + "}\n"
+		further += "policy: {timeout: 20s, bundle: " + folder(t, masks[mask]) + "}\n"
+	} else {
+		further += "policy: {timeout: 20s}\n"
 	}
 	files["assay.yaml"] = fmt.Sprintf(settings, issuers, further)
 	dir := folder(t, files)
@@ -121,7 +125,7 @@ func run(t *testing.T, mask string, vault bool, rounds int) (*server, map[string
 	})
 	s.sent.add("the caller's token", desk)
 	send := &traffic{server: s, issuer: issuer, desk: desk, vault: vault}
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		status, answer := s.post("/decide", object{"token": desk, "request": object{"audience": "assay"}}, desk, nil)
 		if status == 200 && bytes.Contains(answer, []byte(`"allow":true`)) {
 			break
