@@ -117,6 +117,23 @@ func TestAMaskThatFailsClearsNothing(t *testing.T) {
 	}
 }
 
+// What a caller and a token chose may not make a record that the log does not take: its decision could not be answered.
+func TestARecordThatWouldBeTooLongIsMasked(t *testing.T) {
+	f, d := verified(t)
+	f.Request.Context = map[string]any{"note": strings.Repeat("long ", 60_000)}
+	clearing := standard()
+	clearing.ClearRequest = [][]string{{"context"}}
+	text := recorded(t, masks(clearing), pseudonyms(t), f, d)
+	e := decoded(t, text)
+	if len(text) > 64<<10 || e.Custom.Assay.Mask != audit.MaskFailed || e.Input.Request.Context != nil || !e.Result.Allow {
+		t.Errorf("a record of %d bytes, mask %q", len(text), e.Custom.Assay.Mask)
+	}
+	f.Request.Context = map[string]any{"note": strings.Repeat("long ", 40_000)}
+	if e := decoded(t, recorded(t, masks(clearing), pseudonyms(t), f, d)); e.Custom.Assay.Mask != audit.MaskApplied || e.Input.Request.Context == nil {
+		t.Errorf("one that is not too long is masked: %q", e.Custom.Assay.Mask)
+	}
+}
+
 func TestWithoutAKeyIdentifiersAreErased(t *testing.T) {
 	f, d := verified(t)
 	text := recorded(t, masks(standard()), nil, f, d)

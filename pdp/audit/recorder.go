@@ -68,6 +68,12 @@ func New(c Config) (*Recorder, error) {
 	return r, nil
 }
 
+// longestRecord is the largest record of a decision, in bytes, that shows what a mask clears. Past it everything is masked:
+// a record that the log does not take would be a decision that cannot be answered.
+const longestRecord = 256 << 10
+
+var errLongRecord = errors.New("the record would be longer than 256 KiB")
+
 // longestKept is the largest buffer that is used again, in bytes.
 const longestKept = 64 << 10
 
@@ -87,6 +93,12 @@ func (r *Recorder) Record(ctx context.Context, f *pdp.Facts, d *pdp.Decision) (*
 	if applied != nil && len(applied.Remove) > 0 {
 		if e.record, err = remove(e.record, applied.Remove); err != nil {
 			return nil, fmt.Errorf("audit: masking the record of a decision: %w", err)
+		}
+	}
+	if len(e.record) > longestRecord { // of what a caller and a token chose
+		r.c.Observer.MaskFailed(errLongRecord)
+		if err := e.decision(r, f, d, nil); err != nil {
+			return nil, fmt.Errorf("audit: writing the record of a decision: %w", err)
 		}
 	}
 	receipt, err := r.append(ctx, KindDecision, d.EvaluatedAt, e)

@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/assaypdp/assay/pdp/audit/destination"
 )
 
 // FilePublisher replaces a file by each checkpoint, such as one on a share that others keep versions of. A reader sees
@@ -104,14 +106,15 @@ func (p *HTTPPublisher) Publish(ctx context.Context, checkpoint []byte) error {
 	}
 	response, err := p.client.Do(request)
 	if err != nil {
-		return err
+		return destination.Told(err)
 	}
 	_, err = io.Copy(io.Discard, io.LimitReader(response.Body, 64<<10)) // so that the connection can be used again
 	if err = errors.Join(err, response.Body.Close()); err != nil {
 		return fmt.Errorf("reading the answer of %s: %w", request.URL.Redacted(), err)
 	}
 	if response.StatusCode < 200 || response.StatusCode > 299 {
-		return fmt.Errorf("%s answers %s to a checkpoint", request.URL.Redacted(), response.Status)
+		code := response.StatusCode
+		return fmt.Errorf("%s answers %d %s to a checkpoint", request.URL.Redacted(), code, http.StatusText(code))
 	}
 	return nil
 }

@@ -17,6 +17,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/assaypdp/assay/pdp/audit/destination"
 )
 
 // Defaults of OPAConfig.
@@ -233,7 +235,7 @@ func (o *OPA) post(ctx context.Context, body []byte) error {
 	}
 	response, err := o.client.Do(request)
 	if err != nil {
-		return fmt.Errorf("upload: %w", err)
+		return fmt.Errorf("upload: %w", destination.Told(err))
 	}
 	defer response.Body.Close() //nolint:errcheck // read only
 	// The rest of a short answer is read, so that the connection can be used again; failing that it is not.

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/open-policy-agent/opa/v1/topdown"
-
 	"github.com/assaypdp/assay/pdp/policy"
 )
 
@@ -34,26 +32,14 @@ func (f *Failure) Error() string {
 // Unwrap gives the context's error, where that ended the evaluation.
 func (f *Failure) Unwrap() error { return f.ended }
 
-// failureOf keeps of an evaluation's error what cannot quote the facts, as messages of builtins do.
+// failureOf keeps of an evaluation's error what cannot quote the facts.
 func failureOf(document string, err error) error {
-	f := &Failure{Document: document, What: "cannot be evaluated"}
-	var at *topdown.Error
-	if errors.As(err, &at) && at.Location != nil {
-		f.File, f.Line = at.Location.File, at.Location.Row
-	}
-	switch {
-	case errors.Is(err, context.Canceled):
-		f.What, f.ended = "was not evaluated, since the request ended", context.Canceled
-	case errors.Is(err, context.DeadlineExceeded):
-		f.What, f.ended = "was not evaluated, since the request's time was up", context.DeadlineExceeded
-	case errors.Is(err, policy.ErrCutOff):
-		f.What = "took too long"
-	case errors.Is(err, policy.ErrUndefined):
-		f.What = "is undefined"
-	case errors.Is(err, policy.ErrBuiltin):
-		f.What = "calls a function that failed"
-	case at != nil && at.Code == topdown.ConflictErr:
-		f.What = "has conflicting values"
+	told := policy.FailureOf(err)
+	f := &Failure{Document: document, What: told.What, File: told.File, Line: told.Line}
+	for _, ended := range []error{context.Canceled, context.DeadlineExceeded} {
+		if errors.Is(err, ended) {
+			f.ended = ended
+		}
 	}
 	return f
 }

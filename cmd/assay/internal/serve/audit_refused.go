@@ -44,6 +44,10 @@ const (
 	refusalKinds  = 100
 )
 
+// refusalPatience is how long somebody who was refused waits for a disk that is stuck: what he is answered does not
+// depend on the record.
+const refusalPatience = 2 * time.Second
+
 // others is the kind of what finds no room.
 var others = refusalKind{route: "(others)"} //nolint:gochecknoglobals // a constant of a struct type
 
@@ -53,9 +57,11 @@ func newRefusals(changes pdp.ChangeRecorder, log *slog.Logger, now func() time.T
 
 // refused is httpapi.Config.Refused.
 func (r *refusals) refused(refusal httpapi.Refusal) {
+	ctx, cancel := context.WithTimeout(context.Background(), refusalPatience)
+	defer cancel()
 	now := r.now()
 	if r.ended(now) {
-		r.flush(context.Background(), now)
+		r.flush(ctx, now)
 	}
 	kind := refusalKind{refusal.Caller, refusal.Route, refusal.Problem}
 	if !r.first(&kind, now) {
@@ -65,7 +71,7 @@ func (r *refusals) refused(refusal httpapi.Refusal) {
 	if kind == others {
 		details = map[string]any{"problem": "many different refusals: the rest of this minute is counted together"}
 	}
-	r.record(context.Background(), &kind, now, details)
+	r.record(ctx, &kind, now, details)
 }
 
 // first tells whether this one is recorded, and else counts it. kind becomes others where there is no room for it.

@@ -97,7 +97,7 @@ func (o *shadowObserver) ShadowDropped() { o.dropped.Inc() }
 func (o *shadowObserver) ShadowCompared(r policy.ShadowResult) {
 	o.compared.WithLabelValues(r.Outcome).Inc()
 	if r.Outcome == policy.ShadowFailed && o.due(policy.ShadowDifference{Kind: policy.ShadowFailed}) {
-		o.log.Warn("the candidate policy gave no verdict", "candidate_revision", r.Candidate, "error", r.Failure.Error())
+		o.log.Warn("the candidate policy gave no verdict", "candidate_revision", r.Candidate, "cause", policy.FailureOf(r.Failure).String())
 	}
 	for _, d := range r.Differences {
 		if !o.known(d) {
