@@ -15,8 +15,8 @@ const (
 	durableBatches = 8
 )
 
-// bufferedPause is between two writes in buffered mode. In durable mode, where at least manyCallers append at the same
-// time, a write waits for half of them, durablePause at most.
+// bufferedPause is between two writes in buffered mode, unless the buffer fills. In durable mode, where at least
+// manyCallers append at the same time, a write waits for half of them, durablePause at most.
 const (
 	bufferedPause = 20 * time.Millisecond
 	durablePause  = 2 * time.Millisecond
@@ -117,11 +117,11 @@ func (l *Ledger) add(ctx context.Context, at time.Time, leaf tlog.Hash, record [
 	}
 	b.lines = appendLine(b.lines, leaf, record)
 	b.hashes = append(b.hashes, leaf)
-	if n := len(b.hashes); n == 1 || n == l.target {
-		l.poke()
-	}
 	b.times.add(at)
 	l.waiting += need
+	if n := len(b.hashes); n == 1 || n == l.target || l.config.Mode == Buffered && l.fills() {
+		l.poke()
+	}
 	return b, len(b.hashes) - 1, nil
 }
 
@@ -179,22 +179,19 @@ func (l *Ledger) commitLoop() {
 // of the callers are to wait for one sync while the other half's answers, and what they ask next, are worked on.
 func (l *Ledger) gather(settled int) {
 	if l.config.Mode == Buffered {
-		if l.buffered() < l.config.BufferBytes/4 {
-			l.pause(bufferedPause)
-		}
-		return
+		l.await(bufferedPause, l.pressing)
+	} else if l.expect(settled) {
+		l.await(durablePause, l.complete)
 	}
-	if !l.expect(settled) {
-		return
-	}
-	timer := time.NewTimer(durablePause)
+}
+
+// await waits until there is enough, d at most.
+func (l *Ledger) await(d time.Duration, enough func() bool) {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
-	for {
+	for !enough() {
 		select {
 		case <-l.wake:
-			if l.complete() {
-				return
-			}
 		case <-timer.C:
 			return
 		case <-l.closing:
@@ -203,11 +200,15 @@ func (l *Ledger) gather(settled int) {
 	}
 }
 
-func (l *Ledger) buffered() int64 {
+// pressing tells that records might be dropped if they were let wait.
+func (l *Ledger) pressing() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.waiting
+	return l.fills()
 }
+
+// fills tells that a quarter of the buffer is taken. The caller holds mu.
+func (l *Ledger) fills() bool { return l.waiting >= l.config.BufferBytes/4 }
 
 // expect estimates how many append at the same time, from the batch that was just written and what waits by now, and
 // tells whether more are to be waited for.

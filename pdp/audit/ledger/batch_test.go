@@ -69,3 +69,30 @@ func TestTheAwaitedRecordWakes(t *testing.T) {
 		}
 	}
 }
+
+// In buffered mode a write waits for more records only while there is room for many more: what finds none is lost.
+func TestABufferThatFillsIsWrittenAtOnce(t *testing.T) {
+	l, add := queue(t)
+	add(1)
+	each := l.waiting
+	l, add = queue(t)
+	l.config.Mode, l.config.BufferBytes = Buffered, 40*each
+	for n := 1; n <= 10; n++ {
+		add(1)
+		woken := false
+		select {
+		case <-l.wake:
+			woken = true
+		default:
+		}
+		if want := n == 1 || n == 10; woken != want {
+			t.Errorf("record %d of room for 40 woke: %t", n, woken)
+		}
+	}
+	l, add = queue(t)
+	l.config.Mode, l.config.BufferBytes = Buffered, 40*each
+	ended := make(chan struct{})
+	go func() { l.await(time.Hour, l.pressing); close(ended) }()
+	add(10)
+	<-ended
+}
