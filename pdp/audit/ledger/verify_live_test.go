@@ -38,10 +38,8 @@ func TestALogIsVerifiedWhileItIsWritten(t *testing.T) {
 			if err == nil && n%1000 == 0 {
 				err = l.trim(ctx)
 			}
-			if n%1000 == 0 { // a buffer that is never full drops nothing
-				for l.Size() < int64(n) && ctx.Err() == nil && err == nil {
-					_, _, _, err = l.Append(ctx, clock.Now(), event(clock.Now(), n))
-				}
+			if err == nil && n%1000 == 0 { // a buffer that is never full drops nothing
+				err = l.Flush(ctx)
 			}
 		}
 		if ctx.Err() != nil {
