@@ -44,8 +44,8 @@ const (
 	refusalKinds  = 100
 )
 
-// refusalPatience is how long somebody who was refused waits for a disk that is stuck: what he is answered does not
-// depend on the record.
+// refusalPatience is how long somebody who was refused waits for a disk that is stuck, and as long again where he ends a
+// window: what he is answered does not depend on the records.
 const refusalPatience = 2 * time.Second
 
 // others is the kind of what finds no room.
@@ -57,11 +57,11 @@ func newRefusals(changes pdp.ChangeRecorder, log *slog.Logger, now func() time.T
 
 // refused is httpapi.Config.Refused.
 func (r *refusals) refused(refusal httpapi.Refusal) {
-	ctx, cancel := context.WithTimeout(context.Background(), refusalPatience)
-	defer cancel()
 	now := r.now()
 	if r.ended(now) {
+		ctx, cancel := context.WithTimeout(context.Background(), refusalPatience)
 		r.flush(ctx, now)
+		cancel()
 	}
 	kind := refusalKind{refusal.Caller, refusal.Route, refusal.Problem}
 	if !r.first(&kind, now) {
@@ -71,6 +71,8 @@ func (r *refusals) refused(refusal httpapi.Refusal) {
 	if kind == others {
 		details = map[string]any{"problem": "many different refusals: the rest of this minute is counted together"}
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), refusalPatience)
+	defer cancel()
 	r.record(ctx, &kind, now, details)
 }
 
@@ -100,7 +102,8 @@ func (r *refusals) ended(now time.Time) bool {
 	return !r.since.IsZero() && now.Sub(r.since) >= refusalWindow
 }
 
-// flush ends the window and records what was counted in it.
+// flush ends the window and records what was counted in it. What it does not come to while ctx lasts is counted on in the
+// next window.
 func (r *refusals) flush(ctx context.Context, now time.Time) {
 	r.mu.Lock()
 	kinds := r.kinds
@@ -110,12 +113,37 @@ func (r *refusals) flush(ctx context.Context, now time.Time) {
 		return strings.Compare(a.caller.Name+"\x00"+a.route+"\x00"+a.problem, b.caller.Name+"\x00"+b.route+"\x00"+b.problem)
 	}
 	for _, kind := range slices.SortedFunc(maps.Keys(kinds), order) {
-		if counted := kinds[kind]; counted.count > 0 {
+		counted := kinds[kind]
+		switch {
+		case counted.count == 0:
+		case ctx.Err() != nil:
+			r.keep(&kind, counted, now)
+		default:
 			r.record(ctx, &kind, now, map[string]any{
 				"problem": kind.problem, "repeated": counted.count, "from": counted.first.Unix(), "until": counted.last.Unix(),
 			})
 		}
 	}
+}
+
+// keep counts what an earlier window counted.
+func (r *refusals) keep(kind *refusalKind, counted *repeated, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.since.IsZero() {
+		r.since = now
+	}
+	if since := r.kinds[*kind]; since != nil {
+		counted = &repeated{count: counted.count + since.count, first: counted.first, last: later(counted.last, since.last)}
+	}
+	r.kinds[*kind] = counted
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 // record writes one down. The answer does not depend on it: it is a refusal anyway.

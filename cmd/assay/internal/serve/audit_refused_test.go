@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"testing"
 	"time"
 
@@ -59,5 +60,60 @@ func TestRefusalsAreBoundedAndCounted(t *testing.T) {
 				t.Error("the first of the next window is not recorded at once")
 			}
 		})
+	}
+}
+
+// stuckChanges is a log that takes one record and then none until the context ends.
+type stuckChanges struct{ keptChanges }
+
+func (s *stuckChanges) RecordChange(ctx context.Context, c pdp.Change) error {
+	if len(s.list) > 0 {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return s.keptChanges.RecordChange(ctx, c)
+}
+
+// What was counted and could not be recorded in the time that somebody is kept waiting for it is recorded later.
+func TestCountedRefusalsOutlastAStuckDisk(t *testing.T) {
+	const kinds, each = 10, 3
+	now := time.Date(2026, 11, 24, 20, 0, 0, 0, time.UTC)
+	var well keptChanges
+	r := newRefusals(&well, slog.New(slog.DiscardHandler), func() time.Time { return now })
+	for range each {
+		for i := range kinds {
+			r.refused(httpapi.Refusal{Caller: pdp.Caller{Name: fmt.Sprint(i)}, Route: "/tokens", Problem: "not-granted", Status: 403})
+		}
+	}
+	stuck := &stuckChanges{}
+	r.changes = stuck
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	r.flush(ctx, now)
+	r.changes = &well
+	r.refused(httpapi.Refusal{Caller: pdp.Caller{Name: "9"}, Route: "/tokens", Problem: "not-granted", Status: 403})
+	now = now.Add(refusalWindow)
+	r.flush(t.Context(), now)
+	told := make(map[string]int64)
+	for _, c := range slices.Concat(well.list, stuck.list) {
+		repeated, ok := c.Details["repeated"].(int64)
+		if !ok {
+			repeated = 1
+		}
+		told[c.Actor.Name] += repeated
+	}
+	// The log may yet take what it was given when the time was up: at most one record.
+	missing := 0
+	for i := range kinds {
+		switch want := int64(each + i/9); told[fmt.Sprint(i)] {
+		case want:
+		case 1:
+			missing++
+		default:
+			t.Errorf("of %d are told %d, there were %d", i, told[fmt.Sprint(i)], want)
+		}
+	}
+	if missing > 1 {
+		t.Errorf("nothing is told of what followed the first of %d kinds", missing)
 	}
 }
