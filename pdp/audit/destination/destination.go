@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -32,7 +33,7 @@ func Told(err error) error {
 	case errors.Is(exchange.Err, context.Canceled):
 		why = context.Canceled
 	case errors.As(exchange.Err, &timeout) && timeout.Timeout():
-		why = context.DeadlineExceeded
+		why = fmt.Errorf("no answer in time: %w", context.DeadlineExceeded)
 	case errors.Is(exchange.Err, io.EOF), errors.Is(exchange.Err, io.ErrUnexpectedEOF):
 		why = errors.New("the connection was closed without an answer")
 	case errors.Is(exchange.Err, http.ErrSchemeMismatch):

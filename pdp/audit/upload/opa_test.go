@@ -80,11 +80,11 @@ func TestServiceThatFails(t *testing.T) {
 		{"takes all and cuts the connection", func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.Copy(io.Discard, r.Body)
 			cut(w)
-		}, 0, "EOF"},
+		}, 0, "closed without an answer"},
 		{"is too slow", func(_ http.ResponseWriter, r *http.Request) {
 			_, _ = io.Copy(io.Discard, r.Body)
 			<-r.Context().Done()
-		}, 0, "Timeout"},
+		}, 0, "no answer in time"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			const faults = 3
@@ -101,7 +101,7 @@ func TestServiceThatFails(t *testing.T) {
 			defer server.Close()
 			p := &pauses{}
 			// Only where the service is to be too slow may it be: a busy machine, too, can take longer than that.
-			timeout, slow := time.Minute, test.wantReason == "Timeout"
+			timeout, slow := time.Minute, test.wantReason == "no answer in time"
 			if slow {
 				timeout = 200 * time.Millisecond
 			}
