@@ -128,6 +128,13 @@ func TestARecordThatWouldBeTooLongIsMasked(t *testing.T) {
 	if len(text) > 64<<10 || e.Custom.Assay.Mask != audit.MaskFailed || e.Input.Request.Context != nil || !e.Result.Allow {
 		t.Errorf("a record of %d bytes, mask %q", len(text), e.Custom.Assay.Mask)
 	}
+	// Nobody brings back what the mask takes out by making the record long.
+	clearing.Remove = []string{"/input/token", "/result/token"}
+	if e := decoded(t, recorded(t, masks(clearing), pseudonyms(t), f, d)); e.Custom.Assay.Mask != audit.MaskFailed ||
+		!reflect.DeepEqual(e.Input.Token, audit.Event{}.Input.Token) || !slices.Contains(e.Erased, "/input/token") || !slices.Contains(e.Erased, "/result/token") {
+		t.Errorf("the token is back: %+v, erased %q", e.Input.Token, e.Erased)
+	}
+	clearing.Remove = nil
 	f.Request.Context = map[string]any{"note": strings.Repeat("long ", 40_000)}
 	if e := decoded(t, recorded(t, masks(clearing), pseudonyms(t), f, d)); e.Custom.Assay.Mask != audit.MaskApplied || e.Input.Request.Context == nil {
 		t.Errorf("one that is not too long is masked: %q", e.Custom.Assay.Mask)

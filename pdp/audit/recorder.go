@@ -83,22 +83,17 @@ func (r *Recorder) Record(ctx context.Context, f *pdp.Facts, d *pdp.Decision) (*
 	applied := &mask
 	if err != nil {
 		r.c.Observer.MaskFailed(err)
-		applied = nil
+		applied, mask.Remove = nil, nil
 	}
 	e, _ := r.encoders.Get().(*encoder)
 	defer r.release(e)
-	if err := e.decision(r, f, d, applied); err != nil {
-		return nil, fmt.Errorf("audit: writing the record of a decision: %w", err)
-	}
-	if applied != nil && len(applied.Remove) > 0 {
-		if e.record, err = remove(e.record, applied.Remove); err != nil {
-			return nil, fmt.Errorf("audit: masking the record of a decision: %w", err)
-		}
+	if err := r.write(e, f, d, applied, mask.Remove); err != nil {
+		return nil, err
 	}
 	if len(e.record) > longestRecord { // of what a caller and a token chose
 		r.c.Observer.MaskFailed(errLongRecord)
-		if err := e.decision(r, f, d, nil); err != nil {
-			return nil, fmt.Errorf("audit: writing the record of a decision: %w", err)
+		if err := r.write(e, f, d, nil, mask.Remove); err != nil { // what is to be taken out is not to come back by that
+			return nil, err
 		}
 	}
 	receipt, err := r.append(ctx, KindDecision, d.EvaluatedAt, e)
@@ -106,6 +101,20 @@ func (r *Recorder) Record(ctx context.Context, f *pdp.Facts, d *pdp.Decision) (*
 		return nil, nil //nolint:nilnil // counted, and answered without a receipt, as is the bargain of such a log
 	}
 	return receipt, err
+}
+
+// write makes a decision's record, masked, without what the pointers lead to.
+func (r *Recorder) write(e *encoder, f *pdp.Facts, d *pdp.Decision, m *Mask, pointers []string) (err error) {
+	if err := e.decision(r, f, d, m); err != nil {
+		return fmt.Errorf("audit: writing the record of a decision: %w", err)
+	}
+	if len(pointers) == 0 {
+		return nil
+	}
+	if e.record, err = remove(e.record, pointers); err != nil {
+		return fmt.Errorf("audit: masking the record of a decision: %w", err)
+	}
+	return nil
 }
 
 func (r *Recorder) append(ctx context.Context, kind string, at time.Time, e *encoder) (*pdp.Receipt, error) {
