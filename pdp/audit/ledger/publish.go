@@ -110,7 +110,8 @@ func (p *HTTPPublisher) Publish(ctx context.Context, checkpoint []byte) error {
 	}
 	_, err = io.Copy(io.Discard, io.LimitReader(response.Body, 64<<10)) // so that the connection can be used again
 	if err = errors.Join(err, response.Body.Close()); err != nil {
-		return fmt.Errorf("reading the answer of %s: %w", request.URL.Redacted(), err)
+		// Not told: it may quote what stands behind the body.
+		return fmt.Errorf("the answer of %s breaks off, or is not HTTP that can be read", request.URL.Redacted())
 	}
 	if response.StatusCode < 200 || response.StatusCode > 299 {
 		code := response.StatusCode

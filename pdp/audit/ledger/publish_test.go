@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"encoding/pem"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestAFileIsReplacedByEachCheckpoint(t *testing.T) {
@@ -82,5 +84,30 @@ func TestAServerIsSentEachCheckpoint(t *testing.T) {
 	}
 	if _, err := NewHTTPPublisher(HTTPConfig{URL: server.URL, CAFile: token}); err == nil {
 		t.Error("a file without certificates was taken for authorities")
+	}
+}
+
+// A server that quotes the token that it was sent, in a trailer that is none: net/http's error quotes that.
+func TestWhatAServerWritesBehindItsAnswerIsNotTold(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		connection, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_, _ = fmt.Fprintf(connection, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n%s\r\n\r\n", r.Header.Get("Authorization")) // who published may be gone
+		_ = connection.Close()
+	}))
+	t.Cleanup(server.Close)
+	token := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(token, []byte("secret-of-the-test\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p, err := NewHTTPPublisher(HTTPConfig{URL: server.URL, TokenFile: token, Timeout: 3 * time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Publish(t.Context(), []byte("one")); err == nil || strings.Contains(err.Error(), "secret") {
+		t.Errorf("told %v", err)
 	}
 }
