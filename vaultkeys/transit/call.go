@@ -46,7 +46,7 @@ func (c *Client) alive(ctx context.Context, s *session) bool {
 func (c *Client) guard(ctx context.Context, operation string, r func(context.Context) (*api.Secret, error)) (*api.Secret, error) {
 	began := time.Now()
 	secret, err := c.breaker.Execute(func() (*api.Secret, error) {
-		limited, cancel := context.WithTimeout(ctx, c.c.Timeout)
+		limited, cancel := context.WithTimeout(ctx, c.limit(operation))
 		defer cancel()
 		secret, err := r(limited)
 		return secret, c.classify(ctx, err)
@@ -56,6 +56,19 @@ func (c *Client) guard(ctx context.Context, operation string, r func(context.Con
 	}
 	c.c.Observe(operation, time.Since(began), err)
 	return secret, err
+}
+
+// keyTimeout bounds requests that have Vault make a key: it looks for two large primes until it finds them, and an RSA key of
+// 4096 bits can take a busy Vault longer than everything else may take.
+const keyTimeout = time.Minute
+
+// limit is how long a request may take.
+func (c *Client) limit(operation string) time.Duration {
+	switch operation {
+	case "provision", "rotate":
+		return max(c.c.Timeout, keyTimeout)
+	}
+	return c.c.Timeout
 }
 
 // Status is what a readiness report wants to know.

@@ -64,7 +64,8 @@ type Config struct {
 	// Proxy chooses an HTTP proxy, as in http.Transport; nil: none.
 	Proxy func(*http.Request) (*url.URL, error)
 
-	// Timeout bounds each request to Vault; default DefaultTimeout. A caller's context may be shorter.
+	// Timeout bounds each request to Vault; default DefaultTimeout. A caller's context may be shorter. Requests that make a
+	// key may take a minute.
 	Timeout time.Duration
 	// BreakerFailures in a row open the breaker; default DefaultBreakerFailures.
 	BreakerFailures uint32
@@ -175,7 +176,7 @@ func newHTTP(c *Config) (*http.Client, error) {
 // newAPI makes a client of Vault's with exactly our settings (no retries, no environment) and a token, or
 // none where it is empty. (Vault's own Clone would read the environment once more.)
 func (c *Client) newAPI(token string) (*api.Client, error) {
-	client, err := api.NewClient(&api.Config{Address: c.c.Address, HttpClient: c.http, Timeout: c.c.Timeout, MaxRetries: 0})
+	client, err := api.NewClient(&api.Config{Address: c.c.Address, HttpClient: c.http, Timeout: max(c.c.Timeout, keyTimeout), MaxRetries: 0})
 	if err != nil {
 		return nil, fmt.Errorf("vault: address %q: %w", c.c.Address, err)
 	}
