@@ -146,6 +146,10 @@ func (l *Ledger) publish(ctx context.Context, p *publishing) {
 				continue
 			}
 		case <-retry.C:
+			select {
+			case newest = <-p.newest:
+			default: // none since
+			}
 		case <-ctx.Done():
 			return
 		}

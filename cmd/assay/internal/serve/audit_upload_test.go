@@ -172,7 +172,7 @@ func TestADestinationThatIsGoneDoesNotKeepTheLog(t *testing.T) {
 	defer gone.Close()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "assay.yaml")
-	text := fmt.Sprintf(patient+"audit:\n  dir: audit\n  segment_age: 1m\n  retention: 2m\n  upload:\n  - {name: siem, url: %s, hold: 1h}\n", gone.URL)
+	text := fmt.Sprintf(patient+"audit:\n  dir: audit\n  segment_age: 20m\n  retention: 40m\n  upload:\n  - {name: siem, url: %s, hold: 1h}\n", gone.URL)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -182,8 +182,8 @@ func TestADestinationThatIsGoneDoesNotKeepTheLog(t *testing.T) {
 	served(t, path, now, func(base string) {
 		decideGarbage(t, base, 5)
 		awaitText(t, base+"/readyz", "audit upload siem: 6 records wait")
-		moved.Store(int64(30 * time.Minute))
-		awaitText(t, base+"/readyz", "(retention deletes what is older than 1h2m0s)")
+		moved.Store(int64(50 * time.Minute)) // retention would delete it
+		awaitText(t, base+"/readyz", "(retention deletes what is older than 1h40m0s)")
 		awaitFile(t, first, true)
 		moved.Store(int64(2 * time.Hour))
 		awaitText(t, base+"/metrics", `assay_audit_upload_missed_total{destination="siem"} 6`)
