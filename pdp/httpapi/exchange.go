@@ -220,9 +220,9 @@ func (x *exchange) read() ([]byte, error) {
 	if x.body == nil {
 		x.body = make([]byte, 0, initialBody)
 	}
-	// The body must come in time, its first byte too: until then the request holds a place. At the body's end
-	// net/http lifts the deadline. Not every ResponseWriter has deadlines; a
-	// server's has. They are the machine's time, whatever clock this API was given.
+	// The body must come in time, its first byte too: until then the request holds a place. At the body's end net/http
+	// lifts the deadline. Not every ResponseWriter has deadlines; a server's has. They are the machine's time, whatever
+	// clock this API was given.
 	_ = http.NewResponseController(x.w).SetReadDeadline(time.Now().Add(x.api.c.Timeout))
 	for int64(len(x.body)) <= limit {
 		if len(x.body) == cap(x.body) {
