@@ -6,6 +6,8 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/base64"
 	"slices"
 	"time"
 )
@@ -28,6 +30,14 @@ type Key struct {
 	Public crypto.PublicKey
 	// Created is when the key was made, where its source tells; zero otherwise.
 	Created time.Time
+}
+
+// ValidThumbprint reports whether text can be a SHA-256 thumbprint of RFC 7638: 32 bytes in base64url without padding, which
+// are 43 characters. That a key has it is not asked.
+func ValidThumbprint(text string) bool {
+	// Decode skips line breaks, which no thumbprint has; the length leaves no room for one.
+	sum, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	return err == nil && len(sum) == sha256.Size && len(text) == base64.RawURLEncoding.EncodedLen(sha256.Size)
 }
 
 // Fits reports whether a signature under alg may be made with this key: alg is one of Algorithms, it is

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"text/tabwriter"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/assaypdp/assay/cmd/assay/internal/client"
+	"github.com/assaypdp/assay/pdp"
 )
 
 const (
@@ -61,12 +63,17 @@ Exit codes: 0 listed, 2 not, with the cause on standard error.`,
 			return export(cmd.Context(), e.out, server, *q)
 		}
 		table := tabwriter.NewWriter(e.out, 0, 0, 2, ' ', 0)
-		_, _ = fmt.Fprintln(table, "KIND\tVALUE\tISSUER\tENDS\tACTOR\tTICKET\tKEY")
+		var once sync.Once
+		head := func() { _, _ = fmt.Fprintln(table, "KIND\tVALUE\tISSUER\tENDS\tACTOR\tTICKET\tKEY") }
 		err = server.Each(cmd.Context(), *q, func(r client.Revocation) error {
+			once.Do(head)
 			_, err := fmt.Fprintf(table, "%s\t%s\t%s\tin %s\t%s\t%s\t%s\n", r.Kind, printable(r.Value), printable(r.Issuer),
 				humanDuration(time.Unix(r.Ends, 0).Sub(e.now())), printable(r.Actor), printable(r.Ticket), r.Key)
 			return err
 		})
+		if err == nil {
+			once.Do(head) // an empty list has one too; an error alone does not
+		}
 		return errors.Join(err, table.Flush())
 	}
 	return cmd
@@ -258,6 +265,9 @@ func readExport(in io.Reader, now time.Time) (orders []client.Order, ended int, 
 		if r.Ends <= now.Unix() {
 			ended++
 			continue
+		}
+		if r.Kind == "key" && !pdp.ValidThumbprint(r.Value) {
+			return nil, 0, fmt.Errorf("line %d revokes a key by what is %s", number, noThumbprint)
 		}
 		if r.IssuedBefore == 0 && r.Kind != "token" && r.Kind != "key" {
 			r.IssuedBefore = r.Ends // it spares none, which an order says by a time that is far enough off

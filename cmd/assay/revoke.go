@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/assaypdp/assay/cmd/assay/internal/client"
+	"github.com/assaypdp/assay/pdp"
 )
 
 const revokeLong = `It asks a running server, by POST /revocations, and returns when the entry is stored safely and in force at
@@ -174,6 +176,9 @@ good again at once, unless --issued-before says otherwise; one without "iat" cou
 			if len(args) != 1 || args[0] == "" {
 				return fmt.Errorf("%s takes one %s: %s", cmd.CommandPath(), k.value, strings.TrimSpace(cmd.Example))
 			}
+			if k.kind == "key" && !pdp.ValidThumbprint(args[0]) { // before anybody is asked whether it is meant
+				return errors.New(visible(args[0]) + " is " + noThumbprint)
+			}
 			return nil
 		},
 	}
@@ -205,6 +210,8 @@ good again at once, unless --issued-before says otherwise; one without "iat" cou
 	}
 	return cmd
 }
+
+const noThumbprint = "no RFC 7638 SHA-256 thumbprint: base64url without padding, 43 characters"
 
 // entryName is what an entry revokes, on one line.
 func entryName(r client.Revocation) string {

@@ -49,7 +49,11 @@ func TestMatrix(t *testing.T) {
 		if kind == "issuer" {
 			return `{"kind":"issuer","issuer":"https://idp.example"}`
 		}
-		return fmt.Sprintf(`{"kind":%q,"issuer":"https://idp.example","value":"v"}`, kind)
+		value := "v"
+		if kind == "key" {
+			value = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
+		}
+		return fmt.Sprintf(`{"kind":%q,"issuer":"https://idp.example","value":%q}`, kind, value)
 	}
 	var b strings.Builder
 	b.WriteString(accessText)
@@ -131,7 +135,7 @@ func TestPolicyCanRefuseWhatIsGranted(t *testing.T) {
 func TestPolicyIsAskedWithTheOperation(t *testing.T) {
 	j := scoped("")
 	_, ask := startRevoking(t, &ledger{}, func(c *httpapi.Config) { c.Decider = j })
-	ask("POST", "/revocations", `{"kind":"key","issuer":"https://idp.example","value":"t"}`, bearerAll).wantsStatus(t, 201)
+	ask("POST", "/revocations", `{"kind":"key","issuer":"https://idp.example","value":"NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"}`, bearerAll).wantsStatus(t, 201)
 	r := j.last(t)
 	if r.Action != "revocations:write:key" || r.Resource != theIssuer || r.Audience != "assay" || r.Method != "POST" || r.Path != "/revocations" || r.Caller.Name != idp+"all" {
 		t.Errorf("policy was asked %+v", r)

@@ -96,7 +96,8 @@ func TestTheTokensMakerDoesNotWriteTheIntrospection(t *testing.T) {
 func FuzzDecodeRevocation(f *testing.F) {
 	for _, seed := range []string{
 		`{"kind":"token","issuer":"i","value":"v"}`, `{"token":"a.b.c","ends":4000000000}`, `{"kind":"issuer","issuer":"i","issued_before":1}`,
-		`{"kind":"key","issuer":"i","value":"v","issued_before":1}`, `{"kind":"token","kind":"key"}`, `{"ends":1e3}`, `{"ends":-1}`, `[]`, ``,
+		`{"kind":"key","issuer":"i","value":"v","issued_before":1}`,
+		`{"kind":"key","issuer":"i","value":"NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"}`, `{"kind":"token","kind":"key"}`, `{"ends":1e3}`, `{"ends":-1}`, `[]`, ``,
 	} {
 		f.Add([]byte(seed))
 	}

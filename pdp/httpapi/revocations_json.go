@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/assaypdp/assay/pdp"
 )
 
 // appendJSON appends the entry's JSON: times are whole seconds since the epoch, issued_before is left out where
@@ -89,9 +91,15 @@ func orderShape(o *RevocationOrder, compact string) error {
 		return problemf(invalidValue, "value: an issuer is revoked as a whole: leave it out").at("/value")
 	case !o.IssuedBefore.IsZero() && (o.Kind == KindToken || o.Kind == KindKey):
 		return problemf(invalidValue, "issued_before: a %s is revoked whatever its tokens say: leave it out", o.Kind).at("/issued_before")
+	case o.Kind == KindKey && !pdp.ValidThumbprint(o.Value):
+		// Whoever mistyped it would believe that the key is revoked. What is in the store is not held to this: an entry that
+		// matches nothing does no harm, and can be lifted.
+		return problemf(invalidValue, "value: %s", noThumbprint).at("/value")
 	}
 	return nil
 }
+
+const noThumbprint = "a key is named by its RFC 7638 SHA-256 thumbprint: base64url without padding, 43 characters"
 
 // moment reads whole seconds since the epoch, up to the year 2106, which is as far as an entry reaches.
 func (d *decoder) moment() (time.Time, error) {

@@ -218,6 +218,8 @@ func TestRevocationRequestsThatAreNone(t *testing.T) {
 		{"empty value", `{"kind":"token","issuer":"i","value":""}`, "invalid-value", "#/value"},
 		{"an issuer's value", `{"kind":"issuer","issuer":"i","value":"v"}`, "invalid-value", "#/value"},
 		{"a key of a time", `{"kind":"key","issuer":"i","value":"v","issued_before":1}`, "invalid-value", "#/issued_before"},
+		{"a key that is no thumbprint", `{"kind":"key","issuer":"i","value":"notathumb"}`, "invalid-value", "#/value"},
+		{"a thumbprint that lacks a character", `{"kind":"key","issuer":"i","value":"NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9X"}`, "invalid-value", "#/value"},
 		{"milliseconds", `{"kind":"issuer","issuer":"i","issued_before":1700000000000}`, "invalid-value", "#/issued_before"},
 		{"a date as text", `{"kind":"issuer","issuer":"i","ends":"2026-01-01"}`, "wrong-type", "#/ends"},
 		{"a token and more", `{"token":"a","issuer":"i"}`, "invalid-value", "#/token"},
