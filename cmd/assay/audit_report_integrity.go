@@ -94,8 +94,12 @@ func (c *checking) tell(i *report.Integrity) {
 	default:
 		i.How += " Each checkpoint was signed by a key that is trusted for it."
 	}
-	if found.Anchors > 0 {
-		i.How += fmt.Sprintf(" Of checkpoints kept outside the log, %d agreed with it.", found.Anchors)
+	switch {
+	case found.Anchored > 0:
+		i.How += fmt.Sprintf(" Of checkpoints kept outside the log, %d agreed with it; the largest covers %d records. Behind them an end that was cut off together with its checkpoints would not show.",
+			found.Anchors, found.Anchored)
+	default:
+		i.How += " It was compared with no checkpoint kept outside the log (--checkpoint), so an end that was cut off together with its checkpoints would not show."
 	}
 	if found.Trimmed > 0 {
 		i.How += fmt.Sprintf(" Of %d checkpoints over records that retention deleted, only signature, size and order could be checked.", found.Trimmed)

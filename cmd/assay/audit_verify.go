@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -27,11 +28,13 @@ func newAuditVerify(e env) *cobra.Command {
 record against its leaf hash, the tree of all records against every checkpoint and its tiles, the checkpoints against
 their signatures and each other, and what retention deleted against the tree that it left.
 
-A log that was wholly written anew and signed with its own key agrees with itself. Give checkpoints that were kept
-outside (--checkpoint) to find that, and the receipts of callers (--receipt) to find what was never logged. Behind the
-last checkpoint receipts alone can tell that the end was cut off.
+A log that was wholly written anew and signed with its own key agrees with itself, and so does one whose end was cut off
+together with its last checkpoints and tiles. Give checkpoints that were kept outside (--checkpoint) to find that, as far
+as they reach: the newest is the best. The receipts of callers (--receipt) find what was never logged; each speaks for its
+own record alone.
 
-What could not be proved for want of a key, a checkpoint kept outside or receipts it says at its end ("not_proved" in JSON).
+Up to which record the log is proved by what was kept outside, and what could not be proved for want of a key, such a
+checkpoint or receipts, it says at its end ("anchored" and "not_proved" in JSON).
 
 Exit code 0: nothing was found, 1: there are findings, 2: it could not be verified.`,
 		Example: `  assay audit verify --config assay.yaml
@@ -50,6 +53,9 @@ Exit code 0: nothing was found, 1: there are findings, 2: it could not be verifi
 		dir, err := place.find()
 		if err != nil {
 			return err
+		}
+		if most < 1 {
+			return fmt.Errorf("--max-findings %d: give a number of findings, 1 or more", most)
 		}
 		c := ledger.VerifyConfig{Dir: dir, MaxFindings: most}
 		if !noKeys {
@@ -97,11 +103,15 @@ func readAnchors(paths []string) ([]ledger.Anchor, error) {
 	return anchors, nil
 }
 
-// readCheckpointFile reads a file with a signed checkpoint, whose signature is not checked yet.
+// readCheckpointFile reads a file with a signed checkpoint, whose signature is not checked yet. One empty line at its end,
+// as copying a text leaves behind, is not of it.
 func readCheckpointFile(path string) ([]byte, error) {
 	signed, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
+	}
+	if bytes.HasSuffix(signed, []byte("\n\n")) && ledger.CheckForm(signed[:len(signed)-1]) == nil {
+		return signed[:len(signed)-1], nil
 	}
 	if err := ledger.CheckForm(signed); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
@@ -132,7 +142,11 @@ func printVerification(w io.Writer, dir string, r *ledger.Report) error {
 		fmt.Fprintf(&b, "of them %d are over deleted records and could be checked for signature, size and order only\n", r.Trimmed)
 	}
 	if r.Anchors > 0 {
-		b.WriteString(counted(r.Anchors, "checkpoint kept outside agrees", "checkpoints kept outside agree") + "\n")
+		b.WriteString(counted(r.Anchors, "checkpoint kept outside agrees", "checkpoints kept outside agree"))
+		if r.Anchored > 0 {
+			fmt.Fprintf(&b, "; the largest covers %d records", r.Anchored)
+		}
+		b.WriteString("\n")
 	}
 	if r.Receipts > 0 {
 		b.WriteString(counted(r.Receipts, "receipt agrees", "receipts agree") + "\n")

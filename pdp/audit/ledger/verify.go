@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strconv"
+	"strings"
 
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
@@ -113,6 +115,9 @@ type Report struct {
 	// Anchors and Receipts that agreed.
 	Anchors  int `json:"anchors"`
 	Receipts int `json:"receipts"`
+	// Anchored is how many records the largest of those anchors covers whose tree could be compared. Receipts reach no
+	// further than their own records.
+	Anchored int64 `json:"anchored"`
 	// SignaturesChecked is false where no keys were given.
 	SignaturesChecked bool `json:"signatures_checked"`
 	// Notes are no findings, but worth knowing.
@@ -123,22 +128,49 @@ type Report struct {
 func (r *Report) Sound() bool { return len(r.Findings) == 0 }
 
 // Unproven says, for a person, what could be wrong with a log in which nothing was found, for want of what it was held
-// against.
+// against. It is never empty: an end that was cut off together with its checkpoints leaves nothing behind, and only
+// something kept outside that reaches further would tell.
 func (r *Report) Unproven() []string {
 	open := []string{}
 	if !r.SignaturesChecked {
 		open = append(open, "that the log is as its keeper signed it: no signature was checked, and whoever can write the folder could have made all of it")
 	}
-	if r.Anchors == 0 {
-		open = append(open, "that the log was not written anew as a whole: no checkpoint that was kept outside was compared")
+	proved := fmt.Sprintf("the log is proved up to record %d by what was kept outside", r.Anchored-1)
+	if !r.Sound() {
+		proved += ", but for what was found"
+	}
+	switch {
+	case r.Anchored == 0:
+		open = append(open, "that the log was not written anew as a whole, and that its end was not cut off together with the checkpoints over it: "+
+			"no checkpoint that was kept outside and covers any of it was compared")
+	case r.Anchored < r.Size:
+		open = append(open, "that the records behind are as they were, and all there were: "+proved+
+			"; behind it the end may have been cut off together with its checkpoints, or the rest written anew")
+	default:
+		open = append(open, "that there were no records behind: "+proved+"; behind it the end may have been cut off together with its checkpoints")
 	}
 	if r.Receipts == 0 {
 		open = append(open, "that what was answered was recorded: no receipt was compared")
+	} else {
+		open = append(open, fmt.Sprintf("that what was answered was recorded, but for %s: a receipt speaks for its own record alone",
+			number(int64(r.Receipts), "the receipt that agrees", "the %d receipts that agree")))
 	}
-	if behind := r.Size - r.Witnessed; behind > 0 {
-		open = append(open, fmt.Sprintf("that the last %d records are all there were, and as they were: no checkpoint covers them", behind))
+	if behind := r.unwitnessed(); behind > 0 {
+		open = append(open, fmt.Sprintf("that %s: no checkpoint covers %s",
+			number(behind, "the last record is the last there was, and as it was", "the last %d records are all there were, and as they were"), number(behind, "it", "them")))
 	}
 	return open
+}
+
+// unwitnessed is how many of the records that are left no checkpoint that agrees covers.
+func (r *Report) unwitnessed() int64 { return r.Size - max(r.First, r.Witnessed) }
+
+// number chooses the words for n of something; those for many may have a %d for it.
+func number(n int64, one, many string) string {
+	if n == 1 {
+		return one
+	}
+	return strings.ReplaceAll(many, "%d", strconv.FormatInt(n, 10))
 }
 
 // verifier is one run of Verify.
@@ -272,6 +304,7 @@ func (v *verifier) compare(m *mark) {
 	v.report.Witnessed = m.size
 	if m.anchor {
 		v.report.Anchors++
+		v.report.Anchored = m.size
 	} else {
 		v.report.Checkpoints++
 	}
@@ -331,8 +364,10 @@ func (v *verifier) finish() {
 		v.find(Finding{Kind: BadCheckpoint, Index: -1, File: checkpointsName, What: "no checkpoint vouches for any record: there is none that is signed with one of the keys given"})
 	case len(v.marks) == 0:
 		v.report.Notes = append(v.report.Notes, "there are no checkpoints: only the records' own leaf hashes were checked, which anyone can make anew")
-	case v.report.Size > v.report.Witnessed:
-		v.report.Notes = append(v.report.Notes, fmt.Sprintf("the last %d records are behind the last checkpoint that agrees: receipts alone speak for them", v.report.Size-v.report.Witnessed))
+	case v.report.unwitnessed() > 0:
+		behind := v.report.unwitnessed()
+		v.report.Notes = append(v.report.Notes, number(behind, "the last record is behind the last checkpoint that agrees: a receipt alone speaks for it",
+			"the last %d records are behind the last checkpoint that agrees: receipts alone speak for them"))
 	}
 }
 

@@ -421,6 +421,89 @@ func TestReceiptsChallengeTheLog(t *testing.T) {
 	}
 }
 
+// Of an end that was cut off together with all that tells of it nothing is left to find: what was not proved must say so,
+// however much of the rest was.
+func TestAnEndCutOffWithItsCheckpointsIsNotProved(t *testing.T) {
+	s := newSealedLog(t, newSigning(t))
+	reader := mustReader(t, s.dir)
+	history, err := reader.Checkpoints()
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := reader.Record(t.Context(), 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	receipt := pdp.Receipt{Log: testOrigin, Index: 10, LeafHash: first.Hash}
+	held := func(anchor string, receipts ...pdp.Receipt) func(*VerifyConfig) {
+		return func(c *VerifyConfig) {
+			c.Receipts = receipts
+			if anchor != "" {
+				c.Anchors = []Anchor{{Signed: []byte(anchor)}}
+			}
+		}
+	}
+	const old, kept = 2, 5 // checkpoints over 350 and over 650 records
+	s.removeAll(tilesDir)
+	for at := int64(700); at < testRecords; at += 100 {
+		s.removeAll(segmentLog(at))
+		s.removeAll(segmentName(at, sealSuffix))
+	}
+	s.removeAll(segmentName(600, sealSuffix))
+	s.edit(segmentLog(600), func(l [][]byte) [][]byte { return l[:50] })
+	s.edit(checkpointsName, func(l [][]byte) [][]byte { return l[:kept+1] })
+	put(t, s.dir, checkpointName, []byte(history[kept].Note))
+
+	for _, test := range []struct {
+		name             string
+		config           func(*VerifyConfig)
+		anchored         int64
+		outside, answers string
+	}{
+		{"nothing", nil, 0, "its end was not cut off together with the checkpoints over it: no checkpoint", "no receipt was compared"},
+		{"an old checkpoint and a receipt", held(history[old].Note, receipt), 350,
+			"proved up to record 349 by what was kept outside; behind it the end may have been cut off together with its checkpoints, or the rest written anew",
+			"but for the receipt that agrees: a receipt speaks for its own record alone"},
+		{"a checkpoint over all that is left", held(history[kept].Note, receipt, receipt), 650,
+			"no records behind: the log is proved up to record 649 by what was kept outside; behind it the end may have been cut off", "but for the 2 receipts that agree"},
+	} {
+		r := s.verify(test.config)
+		open := strings.Join(r.Unproven(), "\n")
+		if !r.Sound() || r.Size != 650 || r.Anchored != test.anchored || !strings.Contains(open, test.outside) || !strings.Contains(open, test.answers) {
+			t.Errorf("%s: %+v, not proved:\n%s", test.name, r, open)
+		}
+	}
+	// What was kept outside and reaches further finds it.
+	if r := s.verify(held(history[kept+1].Note)); !slices.ContainsFunc(r.Findings, Finding{Kind: Truncated, Index: 650, Through: 749}.isIn) || r.Anchored != 0 {
+		t.Errorf("%+v", r)
+	}
+	s.flip(segmentLog(0), 100)
+	if r := s.verify(held(history[old].Note)); r.Sound() || !strings.Contains(strings.Join(r.Unproven(), "\n"), "by what was kept outside, but for what was found; behind it") {
+		t.Errorf("%+v %q", r, r.Unproven())
+	}
+}
+
+// Numbers of records are of those that are there.
+func TestUnwitnessedRecordsAreThoseThatAreLeft(t *testing.T) {
+	for _, test := range []struct {
+		report Report
+		want   string
+	}{
+		{Report{First: 27, Size: 31}, "that the last 4 records are all there were, and as they were: no checkpoint covers them"},
+		{Report{Size: 7, Witnessed: 6}, "that the last record is the last there was, and as it was: no checkpoint covers it"},
+	} {
+		if open := test.report.Unproven(); open[len(open)-1] != test.want {
+			t.Errorf("%+v: %q", test.report, open)
+		}
+	}
+	s := newSealedLog(t, newSigning(t))
+	s.retain()
+	r := s.verify(func(c *VerifyConfig) { c.Verifiers = newSigning(t).known })
+	if open := r.Unproven(); r.First == 0 || r.Records == 0 || !strings.Contains(open[len(open)-1], fmt.Sprintf("the last %d records", r.Records)) {
+		t.Errorf("%d records from %d on: %q", r.Records, r.First, open)
+	}
+}
+
 func TestWhatCannotBeVerified(t *testing.T) {
 	if _, err := Verify(t.Context(), VerifyConfig{Dir: filepath.Join(t.TempDir(), "none")}); err == nil {
 		t.Error("a folder that is not there was verified")

@@ -88,25 +88,36 @@ func (v *verifier) begin(ctx context.Context, first int64, before *seal) {
 // tree that the first record left goes on from.
 func (v *verifier) judgeTrimmed(ctx context.Context, first int64) {
 	hashes := v.kept.reader.Hashes(ctx)
-	differs := func(size int64, root tlog.Hash) bool {
+	compare := func(size int64, root tlog.Hash) (differs, known bool) {
 		kept, err := tlog.TreeHash(size, hashes)
 		if err != nil {
 			v.report.Trimmed++
 		}
-		return err == nil && kept != root
+		return err == nil && kept != root, err == nil
 	}
 	for ; v.mark < len(v.marks) && v.marks[v.mark].size < first; v.mark++ {
 		m := &v.marks[v.mark]
-		if m.size > 0 && differs(m.size, m.root) {
+		differs, known := false, false
+		if m.size > 0 {
+			differs, known = compare(m.size, m.root)
+		}
+		switch {
+		case differs:
 			v.find(Finding{Kind: Rewritten, Index: 0, Through: m.size - 1, File: m.file, Line: m.line,
 				What: fmt.Sprintf("the tree over the records that retention deleted is not what the checkpoint over %d of them covers", m.size)})
-		} else if !m.anchor {
+		case !m.anchor:
 			v.report.Checkpoints++
-		} else {
+		default:
 			v.report.Anchors++
+			if known {
+				v.report.Anchored = m.size
+			}
 		}
 	}
-	if !v.lost && differs(first, v.spine.root()) {
+	if v.lost {
+		return
+	}
+	if differs, _ := compare(first, v.spine.root()); differs {
 		v.find(Finding{Kind: BadTile, Index: 0, Through: first - 1, File: tilesDir,
 			What: "the tree over the records that retention deleted is not the one that the first record left goes on from"})
 	}
