@@ -253,7 +253,7 @@ func copyPath(to, from map[string]any, path []string) {
 }
 
 func summarize(t *Token, v *Verification) TokenSummary {
-	s := TokenSummary{Status: v.Status, Kind: t.Kind, Algorithm: t.Header.Algorithm, KeyID: t.Header.KeyID, Type: t.Header.Type}
+	s := TokenSummary{Status: v.Status, Kind: t.Kind, Algorithm: t.Header.Algorithm, KeyID: t.Header.KeyID, Type: t.Header.Type, Keyless: v.Keyless}
 	if v.Verified() {
 		s.Issuer, s.TokenID, s.ExpiresAt = v.Trust.Issuer.ID, t.ID, t.ExpiresAt
 	}

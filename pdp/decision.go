@@ -58,6 +58,8 @@ type TokenSummary struct {
 	// Issuer, TokenID and ExpiresAt are set for a verified token only.
 	Issuer, TokenID string
 	ExpiresAt       *NumericDate
+	// Keyless is Verification.Keyless. It is neither answered nor recorded.
+	Keyless bool
 }
 
 // Obligations of an answer.

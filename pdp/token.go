@@ -95,6 +95,9 @@ type Verification struct {
 	Key *Key
 	// Algorithm is the "alg" under which it did.
 	Algorithm string
+	// Keyless tells, with StatusKeyUnknown, that no key at all of the trusted issuer is known at present: the token may be a
+	// good one, which only its issuer's key set, once it is loaded, can tell.
+	Keyless bool
 	// Encrypted tells that the token came inside a JWE that Assay opened.
 	Encrypted bool
 	// EncryptionKeyID is that JWE's "kid".

@@ -146,6 +146,9 @@ func (x *exchange) authorized(action, resource string) error {
 	if err != nil {
 		return x.api.undecided(x, err)
 	}
+	if decision.Token.Keyless { // the keys grew too old since the door
+		return callerKeyless()
+	}
 	if !decision.Allow {
 		return problemf(notGranted, "policy does not let the bearer token do %s: %s", action, denyingCodes(decision.Reasons))
 	}

@@ -74,6 +74,9 @@ func (a *API) bearer(x *exchange, field string) (pdp.Caller, error) {
 	if err != nil {
 		return pdp.Caller{}, a.undecided(x, err)
 	}
+	if decision.Token.Keyless {
+		return pdp.Caller{}, callerKeyless()
+	}
 	if !decision.Allow {
 		return pdp.Caller{}, problemf(credentialsRefused, "the bearer token was refused: %s", denyingCodes(decision.Reasons)).
 			with("WWW-Authenticate", realm+`, error="invalid_token", error_description="`+denyingCodes(decision.Reasons)+`"`)
@@ -94,6 +97,13 @@ func (a *API) bearer(x *exchange, field string) (pdp.Caller, error) {
 	scope, _ := decision.Claims["scope"].(string)
 	x.bearer.scopes = strings.Fields(scope)
 	return pdp.Caller{Name: decision.Token.Issuer + " " + subject, Method: "bearer"}, nil
+}
+
+// callerKeyless answers a bearer token of an issuer none of whose keys is known now, as where they could not be loaded since
+// the start: it may be good, and a 401 would have the caller throw it away. Where there are keys and its own is not among
+// them it is refused: a new token is what helps then, and a stranger cannot make the server look down.
+func callerKeyless() error {
+	return problemf(unavailable, "no key of the bearer token's issuer is known at present, so that it cannot be verified; ask again").retry(retryAfter)
 }
 
 // meantFor tells whether a released aud is or holds the audience (RFC 7519 section 4.1.3).

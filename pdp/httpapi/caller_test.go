@@ -36,6 +36,14 @@ func bearers() *judge {
 			return denied("lifetime.expired"), nil
 		case "down":
 			return nil, pdp.ErrUnavailable
+		case "rotated": // its issuer's keys are known, its own is not among them
+			d := denied("signature.key_unknown")
+			d.Token = pdp.TokenSummary{Status: pdp.StatusKeyUnknown}
+			return d, nil
+		case "keyless":
+			d := denied("signature.key_unknown")
+			d.Token = pdp.TokenSummary{Status: pdp.StatusKeyUnknown, Keyless: true}
+			return d, nil
 		case "nameless":
 			d := allowed(r)
 			d.Claims = nil
@@ -85,6 +93,8 @@ func TestBearer(t *testing.T) {
 		{"for an audience that is not told", "Authorization: Bearer withheld", 401, "credentials-refused", `error_description="claims.audience_mismatch"`},
 		{"for several audiences", "Authorization: Bearer several", 403, "not-granted", ""},
 		{"stranger", "Authorization: Bearer stranger", 403, "not-granted", ""},
+		{"by a key that its issuer does not publish", "Authorization: Bearer rotated", 401, "credentials-refused", `error_description="signature.key_unknown"`},
+		{"of an issuer whose keys could not be loaded", "Authorization: Bearer keyless", 503, "unavailable", ""},
 		{"undecided", "Authorization: Bearer down", 503, "unavailable", ""},
 		{"basic", "Authorization: Basic b25l", 400, "malformed-credentials", `error="invalid_request"`},
 		{"no token", "Authorization: Bearer", 400, "malformed-credentials", `error="invalid_request"`},
@@ -119,6 +129,31 @@ func TestBearer(t *testing.T) {
 	t.Run("the caller is known before its body is read", func(t *testing.T) {
 		do(t, server.Client(), "POST", server.URL+"/decide", `nonsense`).wants(t, 401, "unauthenticated")
 	})
+}
+
+// Whatever the door, a token that cannot be verified at present is not called bad.
+func TestABearerTokenOfAnIssuerWithoutKeysMayComeAgain(t *testing.T) {
+	server := start(t, func(c *httpapi.Config) {
+		c.Open, c.Decider, c.CallerAudience, c.Grants, c.Issuer = false, bearers(), "assay", grants(), &signer{}
+		c.Revocations, c.Examiner = &ledger{}, examiner{}
+	})
+	for _, c := range [][2]string{
+		{"POST", "/tokens"}, {"POST", "/decide"}, {"POST", "/decide/batch"}, {"GET", "/metrics"}, {"POST", "/revocations"}, {"GET", "/revocations"},
+		{"GET", "/revocations/changes"}, {"GET", "/revocations/k"}, {"DELETE", "/revocations/k"},
+	} {
+		a := do(t, server.Client(), c[0], server.URL+c[1], `{}`, "Authorization: Bearer keyless")
+		a.wants(t, 503, "unavailable")
+		if a.Header.Get("Retry-After") == "" || a.Header.Get("WWW-Authenticate") != "" {
+			t.Errorf("%s %s: Retry-After %q, WWW-Authenticate %q", c[0], c[1], a.Header.Get("Retry-After"), a.Header.Get("WWW-Authenticate"))
+		}
+	}
+	for _, path := range []string{"/revoke", "/introspect"} {
+		a := do(t, server.Client(), "POST", server.URL+path, form("token", "t"), "Authorization: Bearer keyless", formType)
+		a.wantsOAuth(t, 503, "temporarily_unavailable")
+		if a.Header.Get("Retry-After") == "" {
+			t.Errorf("%s: no Retry-After", path)
+		}
+	}
 }
 
 func TestDoors(t *testing.T) {

@@ -29,6 +29,20 @@ func TestEveryAlgorithmVerifies(t *testing.T) {
 	}
 }
 
+func TestOnlyAnIssuerWithoutKeysIsKeyless(t *testing.T) {
+	e := newExaminer(t, Config{Trust: newBook(t)})
+	for token, want := range map[string]bool{
+		good("es256", "ES256", m{"iss": issuerEmpty}):                                        true,
+		signed("es256", "ES256", header("ES256", "es256", m{"kid": "another"}), claims(nil)): false,
+		good("es256", "ES256", nil):                                                          false,
+	} {
+		_, v, err := e.Examine(context.Background(), token)
+		if err != nil || v.Keyless != want {
+			t.Errorf("%s: keyless %t, want %t (%v)", v.Status, v.Keyless, want, err)
+		}
+	}
+}
+
 // refusedCase is a token that is not verified, with the status and the code that it gets.
 type refusedCase struct {
 	name, token string
@@ -47,6 +61,9 @@ func (c refusedCase) check(t *testing.T, e *Examiner) {
 	}
 	if v.Verified() || v.Key != nil || v.Trust != nil || token.Claims != nil || token.ID != "" || token.Subject != "" || token.ExpiresAt != nil {
 		t.Errorf("something of an unverified token is believed: %+v, %+v", token, v)
+	}
+	if v.Keyless != (v.Reason.Message == "no key of its issuer is known at present") {
+		t.Errorf("keyless %t, and says %s", v.Keyless, v.Reason.Message)
 	}
 	if v.Reason.Enforcement != pdp.Deny || v.Reason.Message == "" || strings.Contains(v.Reason.Message, "hostile") {
 		t.Errorf("reason %+v", v.Reason)

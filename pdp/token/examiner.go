@@ -323,9 +323,11 @@ func keyUnknown(trust *pdp.Trust, h pdp.Header) *refusal {
 	case !h.HasKeyID:
 		message = "it has no kid, and not exactly one of its issuer's keys fits its alg"
 	}
-	return refuse(pdp.StatusKeyUnknown, "signature.key_unknown", "%s", message)
+	r := refuse(pdp.StatusKeyUnknown, "signature.key_unknown", "%s", message)
+	r.keyless = len(trust.Keys()) == 0
+	return r
 }
 
 func failed(r *refusal) *pdp.Verification {
-	return &pdp.Verification{Status: r.status, Reason: r.reason}
+	return &pdp.Verification{Status: r.status, Reason: r.reason, Keyless: r.keyless}
 }

@@ -162,6 +162,8 @@ func adopt(t *pdp.Token, claims map[string]any, signingInput string) {
 type refusal struct {
 	status pdp.Status
 	reason *pdp.Reason
+	// keyless is pdp.Verification.Keyless.
+	keyless bool
 }
 
 func refuse(status pdp.Status, code, format string, args ...any) *refusal {
