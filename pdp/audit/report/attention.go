@@ -103,7 +103,10 @@ func ofChanges(r *Report, say sayer) {
 	if n := r.Policy.Refused.Count.Value; n > 0 {
 		say(Notice, "policy", "%s refused; the policy in force before stayed.", plural(n, "bundle was", "bundles were"))
 	}
-	for _, list := range []Changes{r.Keys.Changes, r.Policy.Activated, r.Policy.Refused, r.Configuration, r.Access, r.Evidence.Recovered, r.Evidence.Trimmed, r.Evidence.Lost} {
+	if n := r.TokensRefused.Count.Value; n > 0 {
+		say(Notice, "access", "Policy refused to let %s be issued.", plural(n, "token"))
+	}
+	for _, list := range []Changes{r.Keys.Changes, r.Policy.Activated, r.Policy.Refused, r.Configuration, r.Access, r.TokensRefused, r.Evidence.Recovered, r.Evidence.Trimmed, r.Evidence.Lost, r.Evidence.Undelivered} {
 		for _, c := range list.Listed {
 			if c.Unread != "" {
 				say(Problem, "evidence", "Record %d (%s): %s.", c.Index, c.Kind, strings.TrimSuffix(c.Unread, "."))
@@ -128,6 +131,9 @@ func ofEvidence(r *Report, say sayer) {
 	}
 	if n := e.Lost.Count.Value; n > 0 {
 		say(Problem, "evidence", "%s dropped in buffered mode: those decisions were answered and are not in the log.", plural(e.LostRecords, "record was", "records were"))
+	}
+	if n := e.Undelivered.Count.Value; n > 0 {
+		say(Problem, "evidence", "%s not delivered to a destination of the log, which was given up or came too late: what is kept there is not all of it.", plural(e.UndeliveredRecords, "record was", "records were"))
 	}
 	if n := e.MaskFailed.Value; n > 0 {
 		say(Problem, "evidence", "The mask failed for %s: nothing leaked, everything that a mask may clear was erased.", plural(n, "record"))

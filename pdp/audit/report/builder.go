@@ -84,6 +84,7 @@ type Builder struct {
 	revocations                       revocations
 	evidence                          evidence
 	lost                              int64                  // records that buffered mode dropped, as log.dropped says
+	undelivered                       int64                  // records that a destination was not given, as log.undelivered says
 	rotated                           map[string][]time.Time // of the keys that are planned
 	keyChanges                        map[keyChange]int64
 	revisionPut                       map[string]int64 // policy revision to the index of the change that put it in force

@@ -23,12 +23,15 @@ const (
 	logRecovered    = string(pdp.LogRecovered)
 	logTrimmed      = string(pdp.LogTrimmed)
 	logDropped      = string(pdp.LogDropped)
+	logUndelivered  = string(pdp.LogUndelivered)
+	refusedTokens   = string(pdp.TokenRefused)
 	revocationAdded = string(pdp.RevocationAdded)
 	revocationEnded = string(pdp.RevocationRemoved)
 )
 
 var kinds = []string{
-	keyChanges, issuedTokens, bundlesActive, bundlesRefused, configurations, refusedAccess, logRecovered, logTrimmed, logDropped, revocationAdded, revocationEnded,
+	keyChanges, issuedTokens, bundlesActive, bundlesRefused, configurations, refusedAccess, logRecovered, logTrimmed, logDropped, logUndelivered,
+	refusedTokens, revocationAdded, revocationEnded,
 }
 
 // listed are the changes of one pattern.
@@ -57,7 +60,7 @@ func (b *Builder) addChange(ctx context.Context, r *index.Row) error {
 	}
 	list.count++
 	most := b.c.Listed
-	if pattern != refusedAccess {
+	if pattern != refusedAccess && pattern != refusedTokens {
 		most = readMost
 	}
 	if list.count > int64(most) {
@@ -79,15 +82,22 @@ func (b *Builder) addChange(ctx context.Context, r *index.Row) error {
 			b.revisionPut[revision] = change.Index
 		}
 	case logDropped:
-		// However much a record says, the sum is never less than what honest ones say.
-		lost, _ := number(change.Details, "records")
-		b.lost += min(max(lost, 0), math.MaxInt64-b.lost)
+		addRecords(&b.lost, &change)
+	case logUndelivered:
+		addRecords(&b.undelivered, &change)
 	case revocationAdded:
 		b.revocations.added(change, event)
 	case revocationEnded:
 		b.revocations.removed(&change)
 	}
 	return nil
+}
+
+// addRecords adds up how many records a change tells of. However much one says, the sum is never less than what honest ones
+// say.
+func addRecords(sum *int64, c *Change) {
+	n, _ := number(c.Details, "records")
+	*sum += min(max(n, 0), math.MaxInt64-*sum)
 }
 
 // read gives a change as it is listed, and its record where that could be read.

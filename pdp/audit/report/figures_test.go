@@ -2,11 +2,13 @@ package report
 
 import (
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/assaypdp/assay/pdp"
 	"github.com/assaypdp/assay/pdp/audit/index"
 )
 
@@ -36,6 +38,43 @@ func TestEachFigureIsWhatItsCommandLists(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What a destination was not given, and tokens that policy refused, are told: under attention, by a figure that lists them, and
+// on the page.
+func TestUndeliveredRecordsAndRefusedTokensAreTold(t *testing.T) {
+	m := example()
+	for _, framework := range []string{"soc2", "iso27001", "gdpr"} {
+		r := build(t, m, framework)
+		page := string(pageOf(t, r))
+		for _, c := range []struct {
+			kind                  string
+			changes               Changes
+			level, section, words string
+		}{
+			{"log.undelivered", r.Evidence.Undelivered, Problem, "evidence", "1\u202f200 records were not delivered to a destination of the log"},
+			{"token.refused", r.TokensRefused, Notice, "access", "Policy refused to let 1 token be issued."},
+		} {
+			q := parseCommand(t, c.changes.Count.Query)
+			var listed []int64
+			for i := range m.rows {
+				if q.Matches(&m.rows[i]) {
+					listed = append(listed, m.rows[i].Index)
+				}
+			}
+			if q.Kind != c.kind || c.changes.Count.Value != 1 || len(listed) != 1 || len(c.changes.Listed) != 1 || c.changes.Listed[0].Index != listed[0] {
+				t.Errorf("%s: %s lists %v, the report has %+v", c.kind, c.changes.Count.Query, listed, c.changes)
+			}
+			if !slices.ContainsFunc(r.Attention, func(a Attention) bool {
+				return a.Level == c.level && a.Section == c.section && strings.HasPrefix(a.Text, c.words)
+			}) {
+				t.Errorf("%s is not under attention: %+v", c.kind, r.Attention)
+			}
+			if !strings.Contains(page, "<code>"+c.kind+"</code>") {
+				t.Errorf("%s is not on the page", c.kind)
+			}
+		}
 	}
 }
 
@@ -181,4 +220,13 @@ func FuzzQuotedNamesAreOneWord(f *testing.F) {
 			t.Fatalf("%q was read back as %q from %s", text, q.Issuer, command)
 		}
 	})
+}
+
+// A kind of change that the report has no list for would be told by nothing but the count of all changes.
+func TestEveryKindOfChangeHasAList(t *testing.T) {
+	for _, kind := range pdp.ChangeKinds() {
+		if pattern := string(kind); !slices.Contains(kinds, pattern) && !strings.HasPrefix(pattern, strings.TrimSuffix(keyChanges, "*")) {
+			t.Errorf("%s has none", kind)
+		}
+	}
 }

@@ -68,7 +68,7 @@ func (b *Builder) Report(integrity Integrity) *Report {
 		Totals: b.reportTotals(), Controls: b.reportControls(), Days: b.reportDays(), Reasons: b.reportReasons(),
 		Issuers: b.reportIssuers(), Algorithms: b.reportAlgorithms(), Keys: b.reportKeys(), Revocations: b.reportRevocations(),
 		Policy:        Policy{Revisions: b.reportRevisions(), Activated: b.listed(bundlesActive), Refused: b.listed(bundlesRefused)},
-		Configuration: b.listed(configurations), Access: b.listed(refusedAccess),
+		Configuration: b.listed(configurations), Access: b.listed(refusedAccess), TokensRefused: b.listed(refusedTokens),
 		Integrity: integrity, Waivers: b.reportWaivers(), Evidence: b.reportEvidence(),
 	}
 	r.Attention = attention(r)

@@ -147,6 +147,7 @@ func (b *Builder) reportEvidence() Evidence {
 	e := Evidence{
 		MaskFailed: b.figure(b.maskFailed, index.Query{MaskFailed: true}),
 		Recovered:  b.listed(logRecovered), Trimmed: b.listed(logTrimmed), Lost: b.listed(logDropped), LostRecords: b.lost,
+		Undelivered: b.listed(logUndelivered), UndeliveredRecords: b.undelivered,
 		Silent: append([]Silence{}, b.evidence.silent...), SilentOverSeconds: int64(b.c.SilentOver / time.Second),
 	}
 	if b.evidence.any {

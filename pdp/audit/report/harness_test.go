@@ -176,6 +176,9 @@ func (m *month) happened(d int, revision *string) {
 		m.revoked("key", devices, thumbDevices, 2*time.Second, index.Row{Client: "sensor", Alg: "EdDSA", Key: thumbDevices})
 		m.change(pdp.RevocationRemoved, "spiffe://example/soc", audit.Change{Target: "rev-key-" + thumbDevices, Reason: "drill ended"})
 		m.change(pdp.KeyRetired, "", audit.Change{Target: "access", Reason: "no token of it lives any more", Details: map[string]any{"step": "retire", "lowest_version": json.Number("3")}})
+	case 15:
+		m.change(pdp.TokenRefused, "spiffe://example/gateway", audit.Change{Details: map[string]any{"token_type": "access_token", "audience": []any{"payroll"}, "key": "access", "reasons": []any{"org.audience_closed"}, "policy_revision": *revision}})
+		m.change(pdp.LogUndelivered, "", audit.Change{Target: "siem", Reason: "not delivered while retention kept them", Details: map[string]any{"first": json.Number("0"), "records": json.Number("1200")}})
 	case 21:
 		*revision = "sha256:third"
 	case 23:

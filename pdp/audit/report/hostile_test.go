@@ -74,9 +74,13 @@ func TestLostRecordsAddUp(t *testing.T) {
 			m := &month{events: map[int64]*audit.Event{}, at: november.Add(time.Hour)}
 			for _, lost := range c.lost {
 				m.change(pdp.LogDropped, "", audit.Change{Details: map[string]any{"records": json.Number(lost)}})
+				m.change(pdp.LogUndelivered, "", audit.Change{Details: map[string]any{"records": json.Number(lost)}})
 			}
 			if e := build(t, m, "soc2").Evidence; e.LostRecords != c.want || e.Lost.Count.Value != int64(len(c.lost)) {
 				t.Errorf("%d lost in %d records, want %d", e.LostRecords, e.Lost.Count.Value, c.want)
+			}
+			if e := build(t, m, "soc2").Evidence; e.UndeliveredRecords != c.want || e.Undelivered.Count.Value != int64(len(c.lost)) {
+				t.Errorf("%d undelivered in %d records, want %d", e.UndeliveredRecords, e.Undelivered.Count.Value, c.want)
 			}
 		})
 	}

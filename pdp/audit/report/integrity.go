@@ -62,6 +62,10 @@ type Evidence struct {
 	Recovered   Changes `json:"recovered"`
 	Trimmed     Changes `json:"trimmed"`
 	Lost        Changes `json:"lost"`
+	// Undelivered tells of records that a destination of audit.upload was not given, UndeliveredRecords how many those
+	// were, counted for each destination.
+	UndeliveredRecords int64   `json:"undelivered_records"`
+	Undelivered        Changes `json:"undelivered"`
 	// Silent are the longest times without any record, longest first, each above SilentOverSeconds.
 	Silent            []Silence `json:"silent"`
 	SilentOverSeconds int64     `json:"silent_over_seconds"`

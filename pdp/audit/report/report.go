@@ -32,10 +32,12 @@ type Report struct {
 	// Configuration lists the configurations that came into force.
 	Configuration Changes `json:"configuration"`
 	// Access lists what the API refused to callers.
-	Access    Changes   `json:"access_refused"`
-	Integrity Integrity `json:"integrity"`
-	Waivers   Waivers   `json:"waivers"`
-	Evidence  Evidence  `json:"evidence"`
+	Access Changes `json:"access_refused"`
+	// TokensRefused lists the tokens that policy did not let be issued.
+	TokensRefused Changes   `json:"tokens_refused"`
+	Integrity     Integrity `json:"integrity"`
+	Waivers       Waivers   `json:"waivers"`
+	Evidence      Evidence  `json:"evidence"`
 	// Limits are sentences on what the records cannot tell.
 	Limits []string `json:"limits"`
 }
