@@ -282,6 +282,13 @@ type Limits struct {
 
 // Defaults is the configuration of a file that says nothing.
 func Defaults() *Config {
+	c := unfilled()
+	c.fill()
+	return c
+}
+
+// unfilled holds the defaults that a file's values are decoded over; fill sets those that depend on what the file says.
+func unfilled() *Config {
 	return &Config{
 		Listen:   "127.0.0.1:8080",
 		Leeway:   Duration(30 * time.Second),
@@ -309,7 +316,7 @@ func Defaults() *Config {
 	}
 }
 
-// fill sets the defaults that belong to list and map elements.
+// fill sets the defaults that belong to list and map elements, or that depend on other values.
 func (c *Config) fill() {
 	c.Revocation.fill()
 	c.fillAudit()

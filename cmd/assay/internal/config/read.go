@@ -76,7 +76,7 @@ func Parse(path string, text []byte) (*Config, error) {
 		d.yamlError(err)
 		return nil, d.err()
 	}
-	c := Defaults()
+	c := unfilled()
 	c.Path = path
 	if len(file.Docs) > 1 {
 		d.add(nil, "", "holds more than one YAML document; one is read")
