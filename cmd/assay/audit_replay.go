@@ -60,6 +60,7 @@ Exit code 0: nothing would change, 1: something would or cannot be told, 2: it c
 	flags.StringArrayVar(&r.baselines, "baseline", nil, "PATH of the rules that decided then (may be repeated)")
 	flags.StringVar(&r.baseline.configFile, "baseline-config", "", "the policy configuration of then")
 	flags.IntVar(&r.examples, "examples", 3, "name so many decisions for each kind of change")
+	flags.Lookup("kind").Usage = "decision, which is the only kind that can be judged again; may be left out"
 	format := addOutput(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		q, err := r.filter.read(cmd, e.now())
@@ -88,14 +89,14 @@ func (r *replaying) run(ctx context.Context, e env, q index.Query, format output
 	}
 	baseline, err := r.revision(ctx, c, &r.baseline, r.baselines)
 	if err != nil {
-		return fmt.Errorf("the policy that decided then: %w", err)
+		return fmt.Errorf("the policy that decided then: %w", r.baseline.refusal(err))
 	}
 	if len(r.bundles) == 0 && r.candidate.configFile == "" && r.place.config == "" {
 		return errors.New("judge by what? Give --bundle, --policy-config, or a configuration with --config")
 	}
 	candidate, err := r.revision(ctx, c, &r.candidate, r.bundles)
 	if err != nil {
-		return r.candidate.refused(e, err, format)
+		return fmt.Errorf("the candidate: %w", r.candidate.refusal(err))
 	}
 	judge, err := workbench.NewReplay(workbench.ReplayConfig{Candidate: candidate, Baseline: baseline, Library: policies.Modules(), Defaults: policies.Defaults()})
 	if err != nil {

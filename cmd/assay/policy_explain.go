@@ -161,18 +161,24 @@ func (s *policySource) prepare(ctx context.Context, paths []string) (*workbench.
 		return nil, err
 	}
 	prepared, err := workbench.Prepare(ctx, p)
-	if err == nil {
-		return prepared, nil
+	if err != nil {
+		return nil, s.refusal(err)
 	}
+	return prepared, nil
+}
+
+// refusal names, with file and line, what is wrong where err says that modules or configuration are refused; else it is
+// err. It is for commands that a refused policy keeps from answering; for those that answer with it there is refused.
+func (s *policySource) refusal(err error) error {
 	problems, err := s.problemsOf(err)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	texts := make([]string, len(problems))
 	for i, problem := range problems {
 		texts[i] = problem.String()
 	}
-	return nil, errors.New("the policy is refused:\n  " + strings.Join(texts, "\n  "))
+	return errors.New("the policy is refused:\n  " + strings.Join(texts, "\n  "))
 }
 
 // subject is the token or the recorded input to explain.
