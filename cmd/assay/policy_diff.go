@@ -139,6 +139,9 @@ func (q *question) cases(ctx context.Context, e env, c *config.Config, paths []s
 		return nil, errors.New("there are no cases in " + strings.Join(paths, ", "))
 	}
 	if len(tokens) > 0 {
+		if len(c.Issuers) == 0 {
+			_, _ = fmt.Fprintln(e.err, "warning: no issuer is configured, so every token is denied on both sides: give a configuration that has some (--config), or --issuer with --jwks")
+		}
 		facts, err := q.examine(ctx, e, c, tokens)
 		if err != nil {
 			return nil, err
