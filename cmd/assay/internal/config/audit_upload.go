@@ -30,8 +30,9 @@ type Upload struct {
 	Timeout Duration `yaml:"timeout"`
 	// JetStream is a stream of a NATS server.
 	JetStream UploadStream `yaml:"jetstream"`
-	// Hold is how long retention waits for records whose time is over and that were not delivered here; default 168h. Then
-	// they are deleted, which is recorded, logged, counted, and told by health: a destination that is gone must not fill the disk.
+	// Hold is how long retention waits for records whose time is over and that were not delivered here; default 168h, and 0s
+	// means that too: not to wait is may_miss. Then they are deleted, which is recorded, logged, counted, and told by health: a
+	// destination that is gone must not fill the disk.
 	Hold Duration `yaml:"hold"`
 	// MayMiss has retention not wait for this destination at all. What it misses is told likewise.
 	MayMiss bool `yaml:"may_miss"`
