@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -34,12 +35,14 @@ program, else vault or bao on the PATH), provisions it like 'assay keys setup', 
 serves on loopback, has a sample token signed in Vault, and prints what to try with curl.
 
 Ctrl-C stops it and removes what it made; in the Vault at VAULT_ADDR its key, policies and AppRoles, all
-named assay-dev-…, stay. Nothing of it is meant for production.`,
-		Example: "  assay dev",
+named assay-dev-…, stay. With --dir the folder stays, too, and can be used again: the configuration file and the
+credentials in it are then made anew, since those of before are for a Vault that may be gone; revocations and the audit
+log go on. Nothing of it is meant for production.`,
+		Example: "  assay dev\n  assay dev --dir ./assay-dev",
 		Args:    noArgs,
 	}
 	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:8080", "host:port to serve on; loopback only")
-	cmd.Flags().StringVar(&folder, "dir", "", "keep configuration and credentials in this folder (default: a temporary one)")
+	cmd.Flags().StringVar(&folder, "dir", "", "keep configuration, credentials, revocations and audit log in this folder, which is made where it is not there (default: a temporary one)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return dev(cmd.Context(), e, listen, folder) }
 	return cmd
 }
@@ -50,6 +53,10 @@ func dev(ctx context.Context, e env, listen, folder string) (err error) {
 			return err
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
+	}
+	old, err := devFolder(folder)
+	if err != nil {
+		return err
 	}
 	if _, _, err := net.SplitHostPort(listen); err == nil && !(&config.Config{Listen: listen}).Loopback() {
 		return fmt.Errorf("--listen %s: dev serves on a loopback address only, such as 127.0.0.1:8080", listen)
@@ -70,6 +77,14 @@ func dev(ctx context.Context, e env, listen, folder string) (err error) {
 		return err
 	}
 	say("configuration: %s", c.Path)
+	if len(old) > 0 {
+		say("credentials: those of an earlier 'assay dev' in %s are replaced by new ones", folder)
+	}
+	for _, path := range old {
+		if err := os.Remove(path); err != nil {
+			return err
+		}
+	}
 	if err := devProvision(ctx, e, c, token); err != nil {
 		return err
 	}
@@ -94,6 +109,33 @@ func dev(ctx context.Context, e env, listen, folder string) (err error) {
 	return err
 }
 
+// devFolder makes the folder where it is not there, and answers the credentials that an earlier dev left in it. They are to
+// go, since Vault may be another one by now. So a folder where anything else put its own is refused.
+func devFolder(folder string) (credentials []string, err error) {
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return nil, fmt.Errorf("--dir: %w", err)
+	}
+	text, err := os.ReadFile(filepath.Join(folder, devFile))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("--dir: %w", err)
+	}
+	found := err == nil
+	for _, role := range []string{"decider", "issuer", "notary"} { // those of devTemplate
+		for _, kind := range []string{".role_id", ".secret_id"} {
+			path := filepath.Join(folder, role+kind)
+			if _, err := os.Lstat(path); err == nil {
+				credentials = append(credentials, path)
+			} else if !errors.Is(err, fs.ErrNotExist) {
+				return nil, fmt.Errorf("--dir: %w", err)
+			}
+		}
+	}
+	if found && !strings.HasPrefix(string(text), devMark) || !found && len(credentials) > 0 {
+		return nil, fmt.Errorf("--dir %s: it holds a configuration or credentials that 'assay dev' did not make and would overwrite; name another folder", folder)
+	}
+	return credentials, nil
+}
+
 // devVault finds a Vault or starts one. stop ends what was started.
 func devVault(ctx context.Context, e env, say func(string, ...any)) (address, token string, stop func(), err error) {
 	if address = e.getenv("VAULT_ADDR"); address != "" {
@@ -116,8 +158,14 @@ func devVault(ctx context.Context, e env, say func(string, ...any)) (address, to
 	return server.Address, server.RootToken, server.Stop, nil
 }
 
+// devFile is the configuration in dev's folder, and devMark how a file begins that dev wrote and may replace.
+const (
+	devFile = "assay.yaml"
+	devMark = "# Made by 'assay dev' for this machine only."
+)
+
 // devTemplate is the configuration that dev writes; other commands can be tried with it.
-const devTemplate = `# Made by 'assay dev' for this machine only.
+const devTemplate = devMark + `
 listen: "%[1]s"
 issuers:
   - issuer: http://%[1]s
@@ -150,7 +198,7 @@ callers:
 `
 
 func devConfig(folder, listen, vaultAddress string) (*config.Config, error) {
-	path := filepath.Join(folder, "assay.yaml")
+	path := filepath.Join(folder, devFile)
 	if err := os.WriteFile(path, fmt.Appendf(nil, devTemplate, listen, vaultAddress), 0o600); err != nil {
 		return nil, err
 	}
