@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/mod/sumdb/note"
@@ -29,6 +30,9 @@ signs an hour after it was made.`,
 	cmd.Flags().StringVarP(&path, "config", "c", "", "configuration file with audit.checkpoint.key")
 	format := addOutput(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if path == "" {
+			return errors.New("whose keys? Give a configuration that has audit.checkpoint.key with --config")
+		}
 		c, err := readConfig(path)
 		if err != nil {
 			return err
@@ -69,9 +73,22 @@ func vaultVerifierKeys(ctx context.Context, e env, c *config.Config) ([]string, 
 	return signer.VerifierKeys(ctx)
 }
 
+// vaultVerifiers asks Vault for the keys that count; never nil without an error, which would mean that none is needed.
+func vaultVerifiers(ctx context.Context, e env, c *config.Config) (note.Verifiers, error) {
+	keys, err := vaultVerifierKeys(ctx, e, c)
+	if err != nil {
+		return nil, err
+	}
+	list, _, err := parseVerifiers(strings.Join(keys, "\n"))
+	if err != nil {
+		return nil, err
+	}
+	return note.VerifierList(list...), nil
+}
+
 // verifiersOf reads the keys given, or else asks Vault where a configuration names the key.
 func verifiersOf(ctx context.Context, e env, given []string, path string) (note.Verifiers, error) {
-	verifiers, err := reportVerifiers(given)
+	verifiers, err := givenVerifiers(given)
 	if err != nil || verifiers != nil {
 		return verifiers, err
 	}
@@ -85,9 +102,8 @@ func verifiersOf(ctx context.Context, e env, given []string, path string) (note.
 	if c.Audit.Checkpoint.Key == "" {
 		return nil, fmt.Errorf("whose signatures count? %s has no audit.checkpoint.key, so its log is not signed: give --no-signatures to hold the log against itself alone, or --key for checkpoints of before", path)
 	}
-	keys, err := vaultVerifierKeys(ctx, e, c)
-	if err != nil {
+	if verifiers, err = vaultVerifiers(ctx, e, c); err != nil {
 		return nil, fmt.Errorf("asking Vault for the verifier keys (or give them with --key): %w", err)
 	}
-	return reportVerifiers(keys)
+	return verifiers, nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strconv"
 	"strings"
@@ -32,7 +33,7 @@ func (r *reporting) checking(ctx context.Context) (*checking, error) {
 		return c, nil
 	}
 	var err error
-	if c.verifiers, err = reportVerifiers(r.verifierKeys); err != nil {
+	if c.verifiers, err = givenVerifiers(r.verifierKeys); err != nil {
 		return nil, err
 	}
 	if c.anchors, err = readAnchors(r.anchors); err != nil {
@@ -45,14 +46,14 @@ func (r *reporting) checking(ctx context.Context) (*checking, error) {
 	if err != nil || configured.Audit.Checkpoint.Key == "" {
 		return c, err
 	}
-	keys, err := vaultVerifierKeys(ctx, r.e, configured)
+	verifiers, err := vaultVerifiers(ctx, r.e, configured)
 	if err != nil {
 		c.without = "no key was given (--key), and Vault could not be asked for it"
 		_, err := fmt.Fprintf(r.e.err, "assay: signatures are not checked: Vault could not be asked for the key: %v\n", err)
 		return c, err
 	}
-	c.verifiers, err = reportVerifiers(keys)
-	return c, err
+	c.verifiers = verifiers
+	return c, nil
 }
 
 func (c *checking) run(ctx context.Context, dir string) (err error) {
@@ -190,23 +191,73 @@ func checkpointLines(text string) (origin string, size int64, root string, err e
 
 const verifierKeysHelp = "public key of who signs checkpoints, in the form name+hash+key (golang.org/x/mod/sumdb/note), or a file with such keys; may be repeated"
 
-// reportVerifiers reads what --key was given; nil where nothing was.
-func reportVerifiers(given []string) (note.Verifiers, error) {
+// givenVerifiers reads what --key was given; nil where it was not given. A file without a key is an error: it is not the same
+// as no --key, for which other keys would count, or none. What stands in a file is never told, since the wrong one was named.
+func givenVerifiers(given []string) (note.Verifiers, error) {
 	var list []note.Verifier
 	for _, text := range given {
-		if data, err := os.ReadFile(text); err == nil {
-			text = string(data)
+		verifiers, err := verifiersIn(text)
+		if err != nil {
+			return nil, err
 		}
-		for _, key := range strings.Fields(text) {
-			verifier, err := note.NewVerifier(key)
-			if err != nil {
-				return nil, fmt.Errorf("--key %s: neither a file with keys nor a key such as assay.example/audit+7f3c2a11+AbCd…: %w", key, err)
-			}
-			list = append(list, verifier)
-		}
+		list = append(list, verifiers...)
 	}
 	if len(list) == 0 {
 		return nil, nil //nolint:nilnil // no keys: no signature is checked, and the report says so
 	}
 	return note.VerifierList(list...), nil
+}
+
+// verifiersIn reads one --key: keys, or the name of a file with keys.
+func verifiersIn(given string) ([]note.Verifier, error) {
+	if strings.TrimSpace(given) == "" {
+		return nil, errors.New("--key is empty: give " + verifierKeysHelp)
+	}
+	if list, _, err := parseVerifiers(given); err == nil {
+		return list, nil
+	}
+	name := "--key " + visible(given)
+	if strings.HasPrefix(given, "PRIVATE+KEY+") || strings.Contains(given, "\n") { // a signer's own key, or what a file holds
+		name = "--key"
+	}
+	info, err := os.Stat(given)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("%s: neither a file with keys nor a key such as assay.example/audit+7f3c2a11+AbCd…: there is no such file", name)
+	case err == nil && info.IsDir():
+		return nil, fmt.Errorf("%s is a folder: name a file with keys", name)
+	}
+	var data []byte
+	if err == nil {
+		data, err = os.ReadFile(given)
+	}
+	if err != nil {
+		if failed, ok := errors.AsType[*fs.PathError](err); ok {
+			err = failed.Err // without the name once more
+		}
+		return nil, fmt.Errorf("%s is no key, and no file that can be read: %w", name, err)
+	}
+	list, line, err := parseVerifiers(string(data))
+	if err != nil {
+		return nil, fmt.Errorf("%s: line %d is no key such as assay.example/audit+7f3c2a11+AbCd…: %w", name, line, err)
+	}
+	if len(list) == 0 {
+		return nil, fmt.Errorf("%s holds no key", name)
+	}
+	return list, nil
+}
+
+// parseVerifiers reads keys between blanks; line is that of the one that is none. The error has nothing of the text.
+func parseVerifiers(text string) (list []note.Verifier, line int, err error) {
+	for content := range strings.Lines(text) {
+		line++
+		for key := range strings.FieldsSeq(content) {
+			verifier, err := note.NewVerifier(key)
+			if err != nil {
+				return nil, line, err
+			}
+			list = append(list, verifier)
+		}
+	}
+	return list, line, nil
 }

@@ -45,8 +45,8 @@ func newAuditShow(e env) *cobra.Command {
 it stand its leaf hash, which is what a receipt has, and the first checkpoint that covers it.
 
 What it prints is read from the log, and the leaf hash was computed again. That the record was there when the checkpoint was
-signed is for assay audit prove to say. Exit codes: 0 shown, 1 there is no such record, 2 it could not be done, with
-the cause on standard error.`,
+signed is for assay audit prove to say. Exit codes: 0 shown, 1 there is no such record, or retention deleted the records that
+had it, 2 it could not be done, with the cause on standard error.`,
 		Example: `  assay audit show 01KB1RSEHX8S0ZJ4C8Y5N2V7QW --dir ./state/audit
   assay audit show 4711 --config assay.yaml --output json`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -65,7 +65,11 @@ the cause on standard error.`,
 		}
 		found, err := findRecord(cmd.Context(), reader, x, args[0])
 		if errors.Is(err, errNo) {
-			_, _ = fmt.Fprintf(e.err, "no record %s is in the log\n", visible(args[0]))
+			deleted, err := deletedBefore(reader)
+			if err != nil {
+				return err
+			}
+			_, _ = fmt.Fprintf(e.err, "no record %s is in the log%s\n", visible(args[0]), deleted)
 		}
 		if err != nil {
 			return err
@@ -94,7 +98,16 @@ func findRecord(ctx context.Context, reader *ledger.Reader, x *index.Index, name
 		if err != nil {
 			return index.Found{}, err
 		}
-		if at < 0 || at >= size {
+		if at < 0 {
+			return index.Found{}, errNo
+		}
+		if at >= size {
+			switch err := endsAt(ctx, reader, size); {
+			case err != nil && at == size:
+				return index.Found{}, err
+			case err != nil:
+				return index.Found{}, fmt.Errorf("whether there is a record %d cannot be told: %w", at, err)
+			}
 			return index.Found{}, errNo
 		}
 		found, err := x.Record(ctx, at)
@@ -110,6 +123,24 @@ func findRecord(ctx context.Context, reader *ledger.Reader, x *index.Index, name
 		return found, err
 	}
 	return index.Found{}, errNo
+}
+
+// endsAt says whether the log ends at a record, as its size says: that also ends at a line which is damaged.
+func endsAt(ctx context.Context, reader *ledger.Reader, size int64) error {
+	_, err := reader.Record(ctx, size)
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err // nil: it was written just now
+}
+
+// deletedBefore says, behind that there is no such record, which ones there were before.
+func deletedBefore(reader *ledger.Reader) (string, error) {
+	segments, err := reader.Segments()
+	if err != nil || len(segments) == 0 || segments[0].First == 0 {
+		return "", err
+	}
+	return fmt.Sprintf("; the records before %d were deleted by retention", segments[0].First), nil
 }
 
 // describeRecord says where a record stands.
@@ -138,7 +169,7 @@ func describeRecord(reader *ledger.Reader, record *ledger.Record) (*shownRecord,
 
 func printRecord(w io.Writer, place *auditPlace, shown *shownRecord, row *index.Row) error {
 	var b strings.Builder
-	b.WriteString(auditLine(row) + "\n\n")
+	b.WriteString(auditLine(row, targetOf(shown.Event)) + "\n\n")
 	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	line := func(name, format string, args ...any) { _, _ = fmt.Fprintf(table, name+"\t"+format+"\n", args...) }
 	line("index", "%d of %d", shown.Index, shown.LogSize)

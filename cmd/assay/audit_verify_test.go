@@ -179,6 +179,56 @@ func TestAuditVerify(t *testing.T) {
 	}
 }
 
+// A --key that holds no key is not one that was left out, and what a wrong file holds is nobody's to read.
+func TestKeyFilesThatHoldNoKey(t *testing.T) {
+	s := newSignedLog(t)
+	s.write(3)
+	config := s.put("assay.yaml", "audit: {dir: ./audit, origin: "+logOrigin+", checkpoint: {key: notary}}\n"+
+		"vault: {address: 'http://127.0.0.1:1', roles: {decider: {auth: {token_file: t}}, notary: {auth: {token_file: n}}}, keys: {notary: {use: checkpoint}}}\n")
+	vkey, err := os.ReadFile(s.keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ name, key, says string }{
+		{"empty", s.put("empty", ""), " holds no key"},
+		{"blank", s.put("blank", " \n\n"), " holds no key"},
+		{"the null device", os.DevNull, " holds no key"},
+		{"a secret", s.put("secret", "SuperSecretLine\nand more\n"), ": line 1 is no key such as"},
+		{"a key and a secret", s.put("mixed", string(vkey)+"SuperSecretLine\n"), ": line 2 is no key such as"},
+		{"a folder", s.folder, " is a folder: name a file with keys"},
+		{"no file", filepath.Join(s.folder, "none"), ": neither a file with keys nor a key such as"},
+		{"a part of a key", logOrigin + "+00000000", ": neither a file with keys nor a key such as"},
+		{"a file below a file", filepath.Join(s.keys, "none"), "no file that can be read: not a directory"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			out := filepath.Join(t.TempDir(), "report.html")
+			for _, args := range [][]string{
+				{"verify", "--config", config},
+				{"verify", "--dir", s.dir, "--key", s.keys}, // beside one that is good
+				{"report", "--framework", "soc2", "--from", "2026", "--dir", s.dir, "--out", out},
+				{"prove", "--check", s.keys, "--config", config},
+			} {
+				said := s.assay(2, append(append([]string{"audit"}, args...), "--key", c.key)...)
+				has(t, said, "--key "+c.key, c.says)
+				if strings.Contains(said, "SuperSecret") {
+					t.Errorf("what the file holds is told: %s", said)
+				}
+			}
+			if _, err := os.Stat(out); err == nil {
+				t.Error("a report was written")
+			}
+		})
+	}
+	has(t, s.assay(2, "audit", "verify", "--config", config, "--key", ""), "--key is empty")
+	for _, secret := range []string{"PRIVATE+KEY+SuperSecret", "SuperSecret\nLine"} {
+		if said := s.assay(2, "audit", "verify", "--dir", s.dir, "--key", secret); strings.Contains(said, "SuperSecret") || !strings.Contains(said, "--key: ") {
+			t.Errorf("%q: %s", secret, said)
+		}
+	}
+	s.assay(0, "audit", "verify", "--dir", s.dir, "--key", strings.TrimSpace(string(vkey)))
+	has(t, s.assay(2, "audit", "keys"), "--config")
+}
+
 func TestAuditProve(t *testing.T) {
 	s := newSignedLog(t)
 	s.write(5)

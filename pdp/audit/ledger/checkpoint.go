@@ -287,7 +287,7 @@ func (r *Reader) EachCheckpoint() iter.Seq2[Checkpoint, error] {
 				err = json.Unmarshal(space, &c)
 			}
 			if err != nil {
-				yield(Checkpoint{}, &DamageError{Index: -1, File: checkpointsName, Offset: offset, What: err.Error()})
+				yield(Checkpoint{}, &DamageError{Index: -1, File: checkpointsName, Offset: offset, What: err.Error(), Advice: verifyAdvice})
 				return
 			}
 			if !yield(c, nil) {

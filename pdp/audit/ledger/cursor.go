@@ -247,7 +247,7 @@ func (c *cursor) abandon(index int64) {
 }
 
 func (c *cursor) damage(err error) error {
-	return &DamageError{Index: c.index, File: segmentName(c.first, plainSuffix), Offset: c.offset, What: err.Error()}
+	return &DamageError{Index: c.index, File: segmentName(c.first, plainSuffix), Offset: c.offset, What: err.Error(), Advice: verifyAdvice}
 }
 
 // keep copies an event into memory that is shared by neighbouring ones and never written again.

@@ -18,6 +18,9 @@ type DamageError struct {
 	Advice string
 }
 
+// verifyAdvice is for those who only read: one damaged place ends their reading, and there may be more.
+const verifyAdvice = "run `assay audit verify` to see all that is damaged"
+
 func (e *DamageError) Error() string {
 	var b strings.Builder
 	b.WriteString("audit log: ")
