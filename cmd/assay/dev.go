@@ -37,7 +37,7 @@ serves on loopback, has a sample token signed in Vault, and prints what to try w
 Ctrl-C stops it and removes what it made; in the Vault at VAULT_ADDR its key, policies and AppRoles, all
 named assay-dev-…, stay. With --dir the folder stays, too, and can be used again: the configuration file and the
 credentials in it are then made anew, since those of before are for a Vault that may be gone; revocations and the audit
-log go on. Nothing of it is meant for production.`,
+log go on, but what that Vault signed of the log cannot be verified without it. Nothing of it is meant for production.`,
 		Example: "  assay dev\n  assay dev --dir ./assay-dev",
 		Args:    noArgs,
 	}
@@ -79,6 +79,7 @@ func dev(ctx context.Context, e env, listen, folder string) (err error) {
 	say("configuration: %s", c.Path)
 	if len(old) > 0 {
 		say("credentials: those of an earlier 'assay dev' in %s are replaced by new ones", folder)
+		say("audit log: it goes on; what was signed in an earlier Vault that is gone, 'assay audit verify' can no longer check")
 	}
 	for _, path := range old {
 		if err := os.Remove(path); err != nil {
