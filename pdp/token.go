@@ -20,6 +20,14 @@ const (
 	StatusVerified         Status = "verified"
 )
 
+// Statuses lists them, in that order.
+func Statuses() []Status {
+	return []Status{
+		StatusMalformed, StatusUnsupported, StatusUndecryptable, StatusIssuerUntrusted, StatusAlgorithmRefused, StatusKeyUnknown,
+		StatusSignatureInvalid, StatusVerified,
+	}
+}
+
 // Token is a decoded token. It is immutable once examined and may be shared between decisions, also by
 // the verified-token cache.
 type Token struct {

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/assaypdp/assay/pdp"
+	"github.com/assaypdp/assay/pdp/audit"
 	"github.com/assaypdp/assay/pdp/audit/index"
 	"github.com/assaypdp/assay/pdp/audit/ledger"
 )
@@ -79,6 +80,9 @@ func (f *auditFilter) read(cmd *cobra.Command, now time.Time) (index.Query, erro
 	if err := knownKind(q.Kind); err != nil {
 		return q, err
 	}
+	if err := knownStatus(q.Status); err != nil {
+		return q, err
+	}
 	if q.Allow != nil && q.Kind != "" && q.Kind != index.KindDecision {
 		return q, fmt.Errorf("--allow and --deny are of decisions; --kind %s has none", q.Kind)
 	}
@@ -98,6 +102,27 @@ func knownKind(wanted string) error {
 		}
 	}
 	return fmt.Errorf("--kind %s: no record is of it; choose among %s, or the beginning of some of them with a * behind it", visible(wanted), strings.Join(kinds, ", "))
+}
+
+// knownStatus refuses a status with which no examination ends.
+func knownStatus(wanted string) error {
+	if wanted == "" || slices.Contains(pdp.Statuses(), pdp.Status(wanted)) {
+		return nil
+	}
+	names := make([]string, 0, len(pdp.Statuses()))
+	for _, status := range pdp.Statuses() {
+		names = append(names, string(status))
+	}
+	return fmt.Errorf("--status %s: no examination ends so; choose one of %s", visible(wanted), strings.Join(names, ", "))
+}
+
+// strangeAlg says that an algorithm is none that Assay takes, where it is. It is not refused: a token may name any in its
+// header, and is recorded with it.
+func strangeAlg(alg string) string {
+	if alg == "" || slices.Contains(pdp.Algorithms(), alg) {
+		return ""
+	}
+	return fmt.Sprintf("; %s is no algorithm that a token can be verified with: those are %s", visible(alg), strings.Join(pdp.Algorithms(), ", "))
 }
 
 var days = regexp.MustCompile(`^([0-9]{1,5})d$`)
@@ -138,8 +163,9 @@ func openAudit(place *auditPlace) (*ledger.Reader, *index.Index, error) {
 	return reader, x, err
 }
 
-// auditLine is a record on one line of a terminal, in columns that stay as wide while lines come.
-func auditLine(r *index.Row) string {
+// auditLine is a record on one line of a terminal, in columns that stay as wide while lines come. The target is that of a
+// change as the record has it, which is after the mask; empty for none.
+func auditLine(r *index.Row, target string) string {
 	var b strings.Builder
 	what := r.Kind
 	if r.Kind == index.KindDecision {
@@ -157,7 +183,7 @@ func auditLine(r *index.Row) string {
 	}
 	fmt.Fprintf(&b, "%9d  %s  %-18s", r.Index, at, visible(what))
 	for _, part := range [...]struct{ name, value string }{
-		{"", r.Issuer}, {"client ", r.Client}, {"for ", r.Audience}, {"by ", r.Caller}, {"", unlessVerified(r.Status)},
+		{"of ", target}, {"", r.Issuer}, {"client ", r.Client}, {"for ", r.Audience}, {"by ", r.Caller}, {"", unlessVerified(r.Status)},
 	} {
 		if part.value != "" {
 			b.WriteString("  " + part.name + visible(part.value))
@@ -176,6 +202,14 @@ func auditLine(r *index.Row) string {
 		b.WriteString("  " + visible(r.DecisionID))
 	}
 	return b.String()
+}
+
+// targetOf is what a record says was changed, empty for a decision.
+func targetOf(record []byte) string {
+	if event, err := audit.Decode(record); err == nil && event.Input.Change != nil {
+		return event.Input.Change.Target
+	}
+	return ""
 }
 
 // unlessVerified leaves out what is so of most tokens.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 
 	"github.com/spf13/cobra"
 
@@ -23,7 +24,7 @@ func newAuditQuery(e env) *cobra.Command {
 		Use:   "query",
 		Short: "Find decisions and changes in the log",
 		Long: `Query prints the records that all the given flags select, the oldest first, a line each: index, time, what it was,
-issuer, client, audience, caller, reasons and decision id. A deny with a star stands in place of an allow that was recorded
+what was changed, issuer, client, audience, caller, reasons and decision id. A deny with a star stands in place of an allow that was recorded
 and never answered. --output json prints the records themselves, one JSON object a line, as they are in the log.
 
 It may run beside the server that writes the log. Sealed segments are read by way of an index in the log's folder that is
@@ -76,6 +77,7 @@ type printing struct {
 func printQuery(ctx context.Context, e env, x *index.Index, q index.Query, p printing) error {
 	out := bufio.NewWriter(e.out)
 	printed, more := 0, false
+	var unread error
 	each := func(line func() error) (bool, error) {
 		if p.limit > 0 && printed == p.limit && !p.count {
 			more = true
@@ -91,16 +93,19 @@ func printQuery(ctx context.Context, e env, x *index.Index, q index.Query, p pri
 	if p.json && !p.count {
 		err = eachRecord(ctx, x, q, func(found *index.Found) error { return printFound(out, e.terminal, found, true) }, each)
 	} else {
+		targets := readTargets(ctx, x, q)
+		defer targets.stop()
 		for row, failed := range x.Rows(ctx, q) {
 			if err = failed; err != nil {
 				break
 			}
 			var goOn bool
-			goOn, err = each(func() error { _, err := fmt.Fprintln(out, auditLine(&row)); return err })
+			goOn, err = each(func() error { _, err := fmt.Fprintln(out, auditLine(&row, targets.of(&row))); return err })
 			if !goOn || err != nil {
 				break
 			}
 		}
+		unread = targets.failed
 	}
 	if p.count && err == nil {
 		_, err = fmt.Fprintln(out, printed)
@@ -111,10 +116,62 @@ func printQuery(ctx context.Context, e env, x *index.Index, q index.Query, p pri
 	if more {
 		_, _ = fmt.Fprintf(e.err, "there are more than %d; --limit 0 prints all, --count counts them\n", p.limit)
 	}
+	if unread != nil {
+		_, _ = fmt.Fprintf(e.err, "what was changed is not told of every change: %s\n", unread)
+	}
 	if printed == 0 {
+		if !p.count {
+			_, _ = fmt.Fprintf(e.err, "no record matches%s\n", strangeAlg(q.Alg))
+		}
 		return errNo
 	}
 	return nil
+}
+
+// targets tell what was changed, which stands in the records and not in their index. Those of the changes that a query selects
+// are read beside its rows, in the same order, once a line needs the first of them.
+type targets struct {
+	next   func() (index.Found, error, bool)
+	stop   func()
+	at     *index.Found // read and not asked for yet
+	newest bool
+	failed error
+}
+
+func readTargets(ctx context.Context, x *index.Index, q index.Query) *targets {
+	if q.Kind == "" {
+		q.Kind = index.Changes
+	}
+	t := &targets{newest: q.Newest}
+	t.next, t.stop = iter.Pull2(x.Records(ctx, q))
+	return t
+}
+
+// of is the target of a row, empty where it has none, or where it cannot be read: the line is printed all the same.
+func (t *targets) of(row *index.Row) string {
+	if row.Kind == index.KindDecision {
+		return ""
+	}
+	for t.failed == nil {
+		if t.at == nil {
+			found, err, more := t.next()
+			if !more {
+				return ""
+			}
+			if t.failed = err; err != nil {
+				return ""
+			}
+			t.at = &found
+		}
+		switch at := t.at.Record.Index; {
+		case at == row.Index:
+			return targetOf(t.at.Record.Event)
+		case (at > row.Index) != t.newest: // it came after the rows were looked up, or the other way round
+			return ""
+		}
+		t.at = nil
+	}
+	return ""
 }
 
 // eachRecord prints whole records.

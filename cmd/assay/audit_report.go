@@ -79,6 +79,13 @@ be done.`,
 }
 
 func (r *reporting) run(ctx context.Context) error {
+	if r.framework == "" {
+		var names []string
+		for _, f := range report.Frameworks() {
+			names = append(names, f.ID)
+		}
+		return fmt.Errorf("which framework? Give --framework with one of %s", strings.Join(names, ", "))
+	}
 	framework, err := report.FrameworkByID(r.framework)
 	if err != nil {
 		return fmt.Errorf("--framework: %w", err)

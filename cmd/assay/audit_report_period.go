@@ -41,5 +41,5 @@ func parseSpan(flag, text string) (begin, end time.Time, err error) {
 			return begin, begin.AddDate(form.years, form.months, form.days), nil
 		}
 	}
-	return begin, end, fmt.Errorf("--%s %s: a day (2026-11-30), a month (2026-11), a year (2026) or a moment (2026-11-30T18:00:00Z)", flag, text)
+	return begin, end, fmt.Errorf("--%s %s: give a day (2026-11-30), a month (2026-11), a year (2026) or a moment (2026-11-30T18:00:00Z)", flag, text)
 }

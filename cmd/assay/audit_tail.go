@@ -63,8 +63,10 @@ Exit codes: 0 ended by Ctrl-C or with --no-follow, 2 it could not go on, with th
 
 // printFound prints a record on one line.
 func printFound(w io.Writer, terminal bool, found *index.Found, whole bool) error {
-	text := []byte(auditLine(&found.Row))
-	if whole {
+	var text []byte
+	if !whole {
+		text = []byte(auditLine(&found.Row, targetOf(found.Record.Event)))
+	} else {
 		text = found.Record.Event
 		if terminal {
 			text = visibleJSON(text)
