@@ -54,8 +54,11 @@ one is given. The log is verified as by assay audit verify, with the keys of --k
 configuration's audit.checkpoint.key. Without either the signatures of its checkpoints are not checked, and the report says
 so.
 
+A record that cannot be read any more cannot be counted, and figures that leave some out would be false: then there is no
+report, and assay audit verify names all that is damaged. What else the verification finds the report lists.
+
 Exit code 0: the report was written, 1: it was written and says that the log's verification found faults, 2: it could not
-be done.`,
+be done, as where the records cannot be counted.`,
 		Example: `  assay audit report --framework soc2 --from 2026-11 --config assay.yaml --out report.html
   assay audit report --framework gdpr --from 2026-10-01 --to 2026-12-31 --dir ./state/audit --key notary.vkey --format json`,
 		Args: noArgs,
@@ -113,7 +116,11 @@ func (r *reporting) run(ctx context.Context) error {
 	verified := make(chan error, 1)
 	go func() { verified <- check.run(ctx, r.reader.Dir()) }() // beside the counting: it takes as long
 	b, err := r.count(ctx, c)
-	if err = errors.Join(err, <-verified); err != nil {
+	failed := <-verified
+	if _, damaged := errors.AsType[*ledger.DamageError](err); damaged {
+		return fmt.Errorf("no report was written, since the records cannot be counted: %w", errors.Join(err, failed))
+	}
+	if err = errors.Join(err, failed); err != nil {
 		return err
 	}
 	integrity, err := r.integrity(check, b.Last())
