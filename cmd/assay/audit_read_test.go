@@ -113,7 +113,7 @@ func TestAuditQuery(t *testing.T) {
 		}
 	})
 	t.Run("none is exit code 1", func(t *testing.T) {
-		if got := query(false, "--issuer", "https://nobody.example"); got.code != 1 || got.out != "" || got.errors != "" {
+		if got := query(false, "--issuer", "https://nobody.example"); got.code != 1 || got.out != "" || got.errors != "no record matches\n" {
 			t.Errorf("%+v", got)
 		}
 	})
@@ -129,7 +129,7 @@ func TestAuditReadersRefuseBadInput(t *testing.T) {
 		args []string
 		says string
 	}{
-		{[]string{"query", "--from", "yesterday"}, "--from yesterday: a day"},
+		{[]string{"query", "--from", "yesterday"}, "--from yesterday: give a day"},
 		{[]string{"query", "--from", "-24h"}, "without a sign"},
 		{[]string{"query", "--from", "2026-10-02", "--to", "2026-10-01"}, "nothing lies from"},
 		{[]string{"query", "--allow", "--deny"}, "exclude each other"},
