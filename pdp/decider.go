@@ -207,7 +207,7 @@ func merge(vetoes, given []Reason) []Reason {
 
 func denies(reasons []Reason) bool {
 	for i := range reasons {
-		if reasons[i].Enforcement != Warn && reasons[i].Enforcement != Waived {
+		if reasons[i].Enforcement.Denies() {
 			return true
 		}
 	}

@@ -78,6 +78,9 @@ const (
 	Waived Enforcement = "waived"
 )
 
+// Denies tells that a reason keeps an answer from being allow. What is no enforcement does.
+func (e Enforcement) Denies() bool { return e != Warn && e != Waived }
+
 // Severity ranks reasons for people.
 type Severity string
 

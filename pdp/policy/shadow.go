@@ -176,7 +176,7 @@ func (s *Shadow) judge(ctx context.Context, candidate *Revision, one *shadowed) 
 
 func allows(v *pdp.Verdict) bool {
 	return v.Allow && !slices.ContainsFunc(v.Reasons, func(r pdp.Reason) bool {
-		return r.Enforcement != pdp.Warn && r.Enforcement != pdp.Waived
+		return r.Enforcement.Denies()
 	})
 }
 

@@ -37,14 +37,19 @@ type RefusedError struct {
 	PolicyRevision string
 }
 
-func (e *RefusedError) Error() string {
+// Codes are those of the reasons that deny.
+func (e *RefusedError) Codes() []string {
 	var codes []string
 	for i := range e.Reasons {
-		if enforcement := e.Reasons[i].Enforcement; enforcement != pdp.Warn && enforcement != pdp.Waived {
+		if e.Reasons[i].Enforcement.Denies() {
 			codes = append(codes, e.Reasons[i].Code)
 		}
 	}
-	return "policy refuses the token: " + strings.Join(codes, ", ")
+	return codes
+}
+
+func (e *RefusedError) Error() string {
+	return "policy refuses the token: " + strings.Join(e.Codes(), ", ")
 }
 
 // UnavailableError says that nothing can be signed now: Vault is away, the key is not known, too many wait, or

@@ -122,15 +122,9 @@ func (i *Issuer) record(ctx context.Context, caller pdp.Caller, o *issuer.Order,
 
 // recordRefusal writes down that policy refused a token, and why: of whom as record does, and nothing of its further claims.
 func (i *Issuer) recordRefusal(ctx context.Context, caller pdp.Caller, o *issuer.Order, refused *issuer.RefusedError) error {
-	var codes []string
-	for k := range refused.Reasons {
-		if enforcement := refused.Reasons[k].Enforcement; enforcement != pdp.Warn && enforcement != pdp.Waived {
-			codes = append(codes, refused.Reasons[k].Code)
-		}
-	}
 	change := pdp.Change{Kind: pdp.TokenRefused, At: i.now(), Actor: caller, About: pdp.About{Kind: "subject", Issuer: o.Issuer, Value: o.Subject}, Details: map[string]any{
 		"token_type": string(o.TokenType), "audience": o.Audience, "key": o.KeyName, "encrypted": o.EncryptTo != "",
-		"reasons": codes, "policy_revision": refused.PolicyRevision,
+		"reasons": refused.Codes(), "policy_revision": refused.PolicyRevision,
 	}}
 	if o.ClientID != "" {
 		change.Details["client"] = o.ClientID
