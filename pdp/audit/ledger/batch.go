@@ -246,7 +246,7 @@ func (l *Ledger) settle(b *batch) {
 		if b.err == nil || l.config.Mode == Durable {
 			break
 		}
-		if !l.pause(pause) {
+		if !l.pauseBeforeRetry(pause) {
 			if b.err = l.commit(b); b.err != nil { // the last attempt: what failed may have been mended since
 				l.drop(len(b.hashes))
 			}
@@ -261,8 +261,8 @@ func (l *Ledger) settle(b *batch) {
 	l.settled(b)
 }
 
-// pause waits; false: the ledger is being closed.
-func (l *Ledger) pause(d time.Duration) bool {
+// pauseBeforeRetry waits; false: the ledger is being closed.
+func (l *Ledger) pauseBeforeRetry(d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

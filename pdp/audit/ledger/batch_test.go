@@ -22,6 +22,16 @@ func queue(t *testing.T) (l *Ledger, add func(n int)) {
 	}
 }
 
+// wasWoken tells whether the committing goroutine has been woken since somebody asked.
+func wasWoken(l *Ledger) bool {
+	select {
+	case <-l.wake:
+		return true
+	default:
+		return false
+	}
+}
+
 // A write waits for half of those who append at the same time, where they are many.
 func TestAWriteWaitsForHalfOfTheCallers(t *testing.T) {
 	for _, c := range []struct {
@@ -55,12 +65,7 @@ func TestTheAwaitedRecordWakes(t *testing.T) {
 	l.expect(40)
 	for n := 1; n <= 40; n++ {
 		add(1)
-		woken := false
-		select {
-		case <-l.wake:
-			woken = true
-		default:
-		}
+		woken := wasWoken(l)
 		if want := n == 1 || n == 20; woken != want {
 			t.Errorf("record %d woke: %t", n, woken)
 		}
@@ -79,12 +84,7 @@ func TestABufferThatFillsIsWrittenAtOnce(t *testing.T) {
 	l.config.Mode, l.config.BufferBytes = Buffered, 40*each
 	for n := 1; n <= 10; n++ {
 		add(1)
-		woken := false
-		select {
-		case <-l.wake:
-			woken = true
-		default:
-		}
+		woken := wasWoken(l)
 		if want := n == 1 || n == 10; woken != want {
 			t.Errorf("record %d of room for 40 woke: %t", n, woken)
 		}
