@@ -220,19 +220,19 @@ func longestFile(count, records int64) int64 {
 // load reads the file of a segment whose records have so many bytes. What is there may be anybody's, and larger than
 // memory or without end: it is read no further than an index of these records can go.
 func (x *Index) load(bound binding, records int64) (*table, error) {
-	path, longest := x.path(bound.first), longestFile(bound.count, records)
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() || info.Size() > longest {
-		return nil, fmt.Errorf("%w: no file, or too long", errDamaged)
-	}
-	f, err := os.Open(path)
+	longest := longestFile(bound.count, records)
+	f, err := ledger.OpenRegular(x.path(bound.first))
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close() //nolint:errcheck // read only
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > longest {
+		return nil, fmt.Errorf("%w: too long", errDamaged)
+	}
 	file := make([]byte, info.Size())
 	if _, err := io.ReadFull(f, file); err != nil {
 		return nil, err

@@ -154,7 +154,7 @@ func (c *Config) newestAgrees(last *checkpoint) error {
 // lastLine reads the last whole line of a file, and where it ends, without reading what is before it: the history of
 // years is long. nil: there is none.
 func lastLine(path string) (line []byte, end int64, err error) {
-	f, err := openRegular(path)
+	f, err := OpenRegular(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, 0, nil
 	}
@@ -267,7 +267,7 @@ func (r *Reader) Checkpoints() ([]Checkpoint, error) {
 // EachCheckpoint is Checkpoints without holding more than one; a log that never rests gets 3 million in a year.
 func (r *Reader) EachCheckpoint() iter.Seq2[Checkpoint, error] {
 	return func(yield func(Checkpoint, error) bool) {
-		f, err := openRegular(filepath.Join(r.dir, checkpointsName))
+		f, err := OpenRegular(filepath.Join(r.dir, checkpointsName))
 		if err != nil {
 			if !errors.Is(err, fs.ErrNotExist) {
 				yield(Checkpoint{}, err)

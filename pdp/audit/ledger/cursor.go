@@ -112,7 +112,7 @@ func (c *cursor) pass(torn bool) error {
 // open opens a segment at the cursor: the one it was in, or the one that the listing says.
 func (c *cursor) open(ctx context.Context) error {
 	if c.known {
-		f, err := openRegular(filepath.Join(c.r.dir, segmentName(c.first, plainSuffix)))
+		f, err := OpenRegular(filepath.Join(c.r.dir, segmentName(c.first, plainSuffix)))
 		if err == nil {
 			if _, err = f.Seek(c.offset, io.SeekStart); err != nil {
 				_ = f.Close() // only read
@@ -176,7 +176,7 @@ func (c *cursor) seek(ctx context.Context) error {
 
 // openNear opens a segment as shortly before index as its form allows, and says where that is.
 func (c *cursor) openNear(first int64) (io.ReadCloser, frame, error) {
-	f, err := openRegular(filepath.Join(c.r.dir, segmentName(first, plainSuffix)))
+	f, err := OpenRegular(filepath.Join(c.r.dir, segmentName(first, plainSuffix)))
 	if err == nil {
 		from := c.r.marked(first, c.index)
 		if _, err := f.Seek(from.Offset, io.SeekStart); err != nil {

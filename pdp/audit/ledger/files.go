@@ -87,7 +87,7 @@ func listSegments(dir string) ([]segmentPath, error) {
 
 // openSegment opens a segment's records for reading, whichever form it has just now.
 func openSegment(dir string, first int64) (io.ReadCloser, error) {
-	f, err := openRegular(filepath.Join(dir, segmentName(first, plainSuffix)))
+	f, err := OpenRegular(filepath.Join(dir, segmentName(first, plainSuffix)))
 	if err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return f, err
 	}
@@ -96,7 +96,7 @@ func openSegment(dir string, first int64) (io.ReadCloser, error) {
 
 // openCompressed opens a compressed segment at the beginning of a frame.
 func openCompressed(dir string, first, packed int64) (io.ReadCloser, error) {
-	f, err := openRegular(filepath.Join(dir, segmentName(first, compressedSuffix)))
+	f, err := OpenRegular(filepath.Join(dir, segmentName(first, compressedSuffix)))
 	if err != nil {
 		return nil, err
 	}

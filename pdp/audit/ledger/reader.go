@@ -159,7 +159,7 @@ func (r *Reader) readSealed(first int64) (Segment, error) {
 
 // readTail goes on reading the open segment where it ended the last time.
 func (r *Reader) readTail(first int64) error {
-	f, err := openRegular(filepath.Join(r.dir, segmentName(first, plainSuffix)))
+	f, err := OpenRegular(filepath.Join(r.dir, segmentName(first, plainSuffix)))
 	if err != nil {
 		return err
 	}

@@ -25,8 +25,8 @@ const (
 // errStrange is what is not as the log's own files are.
 var errStrange = errors.New("the log has no such file")
 
-// openRegular opens a regular file for reading, and nothing else.
-func openRegular(path string) (*os.File, error) {
+// OpenRegular opens a regular file for reading, and nothing else.
+func OpenRegular(path string) (*os.File, error) {
 	f, err := openNoWait(path)
 	if err != nil {
 		if info, looked := os.Lstat(path); looked == nil && !info.Mode().IsRegular() {
@@ -61,7 +61,7 @@ func strange(info fs.FileInfo) error {
 
 // readRegular reads a regular file that is at most so many bytes long.
 func readRegular(path string, most int64) ([]byte, error) {
-	f, err := openRegular(path)
+	f, err := OpenRegular(path)
 	if err != nil {
 		return nil, err
 	}

@@ -135,7 +135,7 @@ func (v *verifier) readMarks() error {
 
 // readHistory reads "checkpoints" line by line and answers the last note.
 func (v *verifier) readHistory() (string, error) {
-	file, err := openRegular(filepath.Join(v.c.Dir, checkpointsName))
+	file, err := OpenRegular(filepath.Join(v.c.Dir, checkpointsName))
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}
