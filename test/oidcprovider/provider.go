@@ -67,26 +67,38 @@ type Provider struct {
 	Tokens map[Kind]map[string]string `json:"tokens"`
 }
 
-// startTimeout bounds a start, with an installation in front of it.
-const startTimeout = 3 * time.Minute
+const (
+	// installTimeout is for npm, which may wait for its registry and for a disk with others on it.
+	installTimeout = 10 * time.Minute
+	// launchTimeout is many times what a launch takes: 2 s, and 18 s beside five others on two processors.
+	launchTimeout = 90 * time.Second
+	// launches are tried: once in some hundred, on a busy machine, the program came to a stop before it was
+	// ready. What is tested is what Assay makes of its tokens, not that it starts.
+	launches = 3
+)
 
 // Start runs the provider until the test ends.
 func Start(t testing.TB) *Provider {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), startTimeout)
-	defer cancel()
-	dir := installed(ctx, t)
-	p, stop, err := launch(ctx, dir)
-	if err != nil {
-		t.Fatal(err)
+	dir := installed(t)
+	for attempt := 1; ; attempt++ {
+		p, stop, err := launch(t.Context(), dir)
+		if err == nil {
+			t.Cleanup(stop)
+			return p
+		}
+		if attempt == launches {
+			t.Fatal(err)
+		}
+		t.Logf("launch %d of %d: %v", attempt, launches, err)
 	}
-	t.Cleanup(stop)
-	return p
 }
 
 // installed is Install for a test, which is skipped where there is nothing to install from.
-func installed(ctx context.Context, t testing.TB) string {
+func installed(t testing.TB) string {
 	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), installTimeout)
+	defer cancel()
 	dir, err := Install(ctx)
 	if errors.Is(err, ErrUnavailable) {
 		t.Skip(err)
@@ -100,6 +112,8 @@ func installed(ctx context.Context, t testing.TB) string {
 // launch starts the program and reads what it prints. The program ends when its standard input does, so
 // that none outlives a test program that is killed.
 func launch(ctx context.Context, dir string) (p *Provider, stop func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, launchTimeout)
+	defer cancel()
 	command := exec.Command("node", "server.mjs")
 	command.Dir = dir
 	var complaints bytes.Buffer

@@ -46,20 +46,21 @@ type Result struct {
 	Token string `json:"token"`
 }
 
+// jobsTimeout bounds all jobs of one run.
+const jobsTimeout = 3 * time.Minute
+
 // Jose has the jobs done, one after the other, and answers their results in that order. It skips the test as
 // Start does.
 func Jose(t testing.TB, jobs ...Job) []Result {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), startTimeout)
-	defer cancel()
-	dir := installed(ctx, t)
+	dir := installed(t)
 	text, err := json.Marshal(jobs)
 	if err != nil {
 		t.Fatal(err)
 	}
-	running, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), jobsTimeout)
 	defer cancel()
-	command := exec.CommandContext(running, "node", "resourceserver.mjs")
+	command := exec.CommandContext(ctx, "node", "resourceserver.mjs")
 	command.Dir, command.Stdin = dir, bytes.NewReader(text)
 	var complaints bytes.Buffer
 	command.Stderr = &complaints

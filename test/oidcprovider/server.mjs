@@ -98,6 +98,12 @@ handle = async (request, response) => {
   return provider.interactionFinished(request, response, { login: { accountId: 'alice' } });
 };
 
+// Progress goes to standard error, so that a launch that comes to a stop says where.
+const progress = (text) => console.error(`${Math.round(performance.now())} ms: ${text}`);
+
+// request is fetch that does not wait for ever for an answer.
+const request = (url, options) => globalThis.fetch(url, { ...options, signal: AbortSignal.timeout(30_000) });
+
 // A browser, as far as one is needed: cookies, and redirects within the provider.
 function browser() {
   const cookies = new Map();
@@ -105,14 +111,14 @@ function browser() {
     let url = new URL(address, issuer);
     for (let hops = 0; hops < 10; hops += 1) {
       const cookie = [...cookies].map(([name, value]) => `${name}=${value}`).join('; ');
-      const response = await fetch(url, { ...options, redirect: 'manual', headers: { ...options.headers, cookie } });
+      const response = await request(url, { ...options, redirect: 'manual', headers: { ...options.headers, cookie } });
       for (const line of response.headers.getSetCookie()) {
         const [, name, value] = /^([^=]+)=([^;]*)/.exec(line);
         if (value) cookies.set(name, value); else cookies.delete(name);
       }
+      const body = await response.text();
       const location = response.headers.get('location');
-      if (!location) return { url, status: response.status, body: await response.text() };
-      await response.body?.cancel();
+      if (!location) return { url, status: response.status, body };
       url = new URL(location, url);
       options = {};
       if (url.origin !== issuer) return { url, status: response.status, body: '' };
@@ -122,7 +128,7 @@ function browser() {
 }
 
 async function requestToken(client, parameters) {
-  const response = await fetch(`${issuer}/token`, {
+  const response = await request(`${issuer}/token`, {
     method: 'POST',
     headers: { authorization: `Basic ${Buffer.from(`${client.client_id}:${client.client_secret}`).toString('base64')}` },
     body: new URLSearchParams(parameters),
@@ -165,12 +171,15 @@ async function logOut(client, visit, idToken) {
 const tokens = { access_token: {}, user_access_token: {}, id_token: {}, logout_token: {} };
 for (const [i, alg] of algorithms.entries()) {
   const client = clients[i];
+  progress(`${alg}: the client's own token`);
   const own = await requestToken(client, { grant_type: 'client_credentials', resource: resource(alg), scope: 'read' });
   tokens.access_token[alg] = own.access_token;
+  progress(`${alg}: log-in`);
   const visit = browser();
   const users = await logIn(client, visit, { resource: resource(alg), scope: 'openid email read' });
   tokens.user_access_token[alg] = users.access_token;
   tokens.id_token[alg] = users.id_token;
+  progress(`${alg}: log-out`);
   await logOut(client, visit, users.id_token);
   tokens.logout_token[alg] = logoutTokens.get(alg);
   if (!tokens.logout_token[alg]) throw new Error(`${client.client_id}: no logout token was delivered`);
