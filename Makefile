@@ -1,6 +1,8 @@
 # Everything a contributor runs. It needs Go, a C compiler (for the race detector) and make.
 
 GO      ?= go
+# What runs the tests; .ci/run sets test/tools/retest, which tries a test that fails a second time.
+TEST    ?= $(GO) test ./...
 BIN     := $(CURDIR)/bin
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 # -trimpath and an empty build id: the same commit gives the same bytes wherever it is built.
@@ -19,10 +21,10 @@ dev: build ## everything on this machine: a real Vault, provisioned, and Assay w
 
 # A package that starts real servers takes minutes, and several times as many on a busy machine.
 test: ## all tests, against a real Vault
-	@$(GO) test -timeout 60m ./... $(TESTFLAGS)
+	@$(TEST) -timeout 60m $(TESTFLAGS)
 
 race: ## all tests under the race detector
-	@CGO_ENABLED=1 $(GO) test -race -timeout 90m ./... $(TESTFLAGS)
+	@CGO_ENABLED=1 $(TEST) -race -timeout 90m $(TESTFLAGS)
 
 soak: ## revocation under random faults of a real NATS cluster, for SOAK (default 10m)
 	@$(GO) test ./test/revocationcluster -run TestSoak -v -timeout 24h -soak $(or $(SOAK),10m)
