@@ -121,14 +121,16 @@ func devFolder(folder string) (credentials []string, err error) {
 		return nil, fmt.Errorf("--dir: %w", err)
 	}
 	found := err == nil
-	for _, role := range []string{"decider", "issuer", "notary"} { // those of devTemplate
-		for _, kind := range []string{".role_id", ".secret_id"} {
-			path := filepath.Join(folder, role+kind)
-			if _, err := os.Lstat(path); err == nil {
-				credentials = append(credentials, path)
-			} else if !errors.Is(err, fs.ErrNotExist) {
-				return nil, fmt.Errorf("--dir: %w", err)
-			}
+	names := []string{devBearer}
+	for _, role := range []string{"decider", "issuer", "notary", "custodian"} { // those of devTemplate
+		names = append(names, role+".role_id", role+".secret_id")
+	}
+	for _, name := range names {
+		path := filepath.Join(folder, name)
+		if _, err := os.Lstat(path); err == nil {
+			credentials = append(credentials, path)
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("--dir: %w", err)
 		}
 	}
 	if found && !strings.HasPrefix(string(text), devMark) || !found && len(credentials) > 0 {
@@ -159,10 +161,12 @@ func devVault(ctx context.Context, e env, say func(string, ...any)) (address, to
 	return server.Address, server.RootToken, server.Stop, nil
 }
 
-// devFile is the configuration in dev's folder, and devMark how a file begins that dev wrote and may replace.
+// devFile is the configuration in dev's folder, devBearer the credential of the caller "developer", and devMark how a
+// configuration begins that dev wrote and may replace.
 const (
-	devFile = "assay.yaml"
-	devMark = "# Made by 'assay dev' for this machine only."
+	devFile   = "assay.yaml"
+	devBearer = "developer.jwt"
+	devMark   = "# Made by 'assay dev' for this machine only."
 )
 
 // devTemplate is the configuration that dev writes; other commands can be tried with it.
@@ -177,6 +181,7 @@ vault:
     decider: {auth: {approle: {role_id_file: decider.role_id, secret_id_file: decider.secret_id}}}
     issuer: {auth: {approle: {role_id_file: issuer.role_id, secret_id_file: issuer.secret_id}}}
     notary: {auth: {approle: {role_id_file: notary.role_id, secret_id_file: notary.secret_id}}}
+    custodian: {auth: {approle: {role_id_file: custodian.role_id, secret_id_file: custodian.secret_id}}}
   keys:
     assay-dev-access: {type: ecdsa-p256, rotate_every: 24h, publish_ahead: 1h, max_token_lifetime: 1h}
     assay-dev-checkpoint: {use: checkpoint}
@@ -230,7 +235,11 @@ func devGreeting(ctx context.Context, w io.Writer, c *config.Config, app *serve.
 	if err != nil {
 		return fmt.Errorf("issuing the caller's credential: %w", err)
 	}
-	_, err = fmt.Fprintf(w, devText, base, sample.Token, credential.Token, c.Path, devLifetime)
+	bearer := filepath.Join(filepath.Dir(c.Path), devBearer)
+	if err := os.WriteFile(bearer, []byte(credential.Token+"\n"), 0o600); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w, devText, base, sample.Token, credential.Token, c.Path, devLifetime, bearer)
 	return err
 }
 
@@ -256,7 +265,9 @@ Revoke alice's token, and ask the first question again: no
 The other commands work with its configuration, in another terminal (after 'make dev' assay is bin/assay):
 
   assay keys list --config %[4]s
+  assay keys rotate assay-dev-access --config %[4]s
   assay token issue --config %[4]s --subject bob --client web --audience orders | assay decide --config %[4]s --audience orders
+  assay revocations list --server %[1]s --token-file %[6]s
   assay audit query --config %[4]s --newest --limit 10
 
 Ctrl-C stops it.

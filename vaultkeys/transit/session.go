@@ -33,6 +33,10 @@ const quiet = time.Minute
 // maxChurn bounds the pause between logins that do not help.
 const maxChurn = 5 * time.Minute
 
+// errTokenRefused means that Vault does not take the token that we were given. A token file may get another, a StaticToken
+// never does.
+var errTokenRefused = fmt.Errorf("%w: it refuses the token, which has expired, was revoked or is of another Vault; put a new one in its place", ErrDenied)
+
 // acquire answers a session other than stale, logging in if there is none. However many callers come, one
 // login is under way, and after one that failed none starts before its pause is over: until then the
 // answer is an UnavailableError.
@@ -50,7 +54,7 @@ func (c *Client) acquire(ctx context.Context, stale *session) (*session, error) 
 			if cause == nil {
 				cause = errors.New("vault refused the token of the login just made")
 			}
-			return nil, &UnavailableError{RetryAfter: wait, Cause: cause}
+			return nil, c.notLoggedIn(wait, cause)
 		}
 		call = &loginCall{done: make(chan struct{})}
 		c.pending = call
@@ -80,7 +84,7 @@ func (c *Client) login(call *loginCall, stale *session) {
 		err = errors.New("vault answered the login without a token")
 	}
 	if err == nil && stale != nil && stale.secret.Auth.ClientToken == secret.Auth.ClientToken {
-		err = errors.New("vault refuses the token, and there is no other: put a new one in its place")
+		err = errTokenRefused
 	}
 	var made *session
 	if err == nil {
@@ -98,7 +102,7 @@ func (c *Client) login(call *loginCall, stale *session) {
 		pause := backoff(c.c.LoginBackoff, c.c.MaxLoginBackoff, c.failures)
 		c.notBefore, c.lastErr = c.c.Now().Add(pause), fmt.Errorf("logging in to vault: %w", err)
 		c.c.Logger.Warn("login to Vault failed", "error", err.Error(), "next_attempt_in", pause.String())
-		call.err = &UnavailableError{RetryAfter: pause, Cause: c.lastErr}
+		call.err = c.notLoggedIn(pause, c.lastErr)
 	} else {
 		c.failures, c.lastErr = 0, nil
 		c.forced(stale)
@@ -109,6 +113,14 @@ func (c *Client) login(call *loginCall, stale *session) {
 		call.session = made
 	}
 	close(call.done)
+}
+
+// notLoggedIn is what a caller is told for as long as no login is tried again.
+func (c *Client) notLoggedIn(wait time.Duration, cause error) error {
+	if _, static := c.c.Auth.(StaticToken); static && errors.Is(cause, errTokenRefused) {
+		return errTokenRefused // waiting does not help
+	}
+	return &UnavailableError{RetryAfter: wait, Cause: cause}
 }
 
 // forced keeps logins apart that follow each other because Vault refuses the tokens they give. c.mu is held.

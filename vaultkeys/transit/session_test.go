@@ -332,6 +332,18 @@ func TestTokenFile(t *testing.T) {
 	}
 }
 
+func TestATokenForOneCommandThatVaultRefusesIsNoOutage(t *testing.T) {
+	f := newFixture(t, vaulttest.Shared(t))
+	issuerOf(f)
+	c := f.client(f.server.Address, transit.StaticToken("hvs.of-another-vault"))
+	for range 3 {
+		err := sign(t.Context(), c)
+		if !errors.Is(err, transit.ErrDenied) || errors.Is(err, transit.ErrUnavailable) {
+			t.Fatalf("error %v, want that Vault refuses the token", err)
+		}
+	}
+}
+
 func TestCredentialThatCannotBeReadIsNotVaultsFault(t *testing.T) {
 	f := newFixture(t, vaulttest.Shared(t))
 	auth := issuerOf(f)
