@@ -3,10 +3,12 @@ package bundles
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -213,6 +215,21 @@ func (t *transport) Prepare(r *http.Request) error {
 	return nil
 }
 
+// told leaves of an error what can be told to anybody. net/http quotes a malformed answer, and the other side may have put
+// into that the bearer token that it was sent.
+func told(err error) error {
+	var network net.Error // of sockets, of time and of the context
+	var certificate *tls.CertificateVerificationError
+	var refused *RefusedError
+	switch {
+	case errors.As(err, &refused), errors.As(err, &certificate), errors.As(err, &network), errors.Is(err, context.Canceled), errors.Is(err, http.ErrSchemeMismatch):
+		return err
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return errors.New("the connection was closed without an answer")
+	}
+	return errors.New("the answer is not HTTP that can be read")
+}
+
 // RoundTrip implements http.RoundTripper: it reads the whole body, bounded, and keeps what Read accepts.
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	limit := t.c.HTTP.Timeout
@@ -223,10 +240,15 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	defer cancel()
 	response, err := t.c.HTTP.Transport.RoundTrip(r.WithContext(ctx))
 	if err != nil {
-		return nil, err
+		return nil, told(err)
+	}
+	if _, err := response.Location(); err != nil && !errors.Is(err, http.ErrNoLocation) { // http.Client would quote it
+		return nil, errors.Join(errors.New("it redirects to what is no URL"), response.Body.Close())
 	}
 	body, err := readAll(response.Body, t.c.Read.MaxBytes)
-	err = named(errors.Join(err, response.Body.Close()), t.c.Read.Name)
+	if err = errors.Join(err, response.Body.Close()); err != nil {
+		err = told(named(err, t.c.Read.Name))
+	}
 	if err == nil && response.StatusCode == http.StatusOK {
 		t.received.Archive = body
 		if t.received.Bundle, err = t.c.read(ctx, body); err == nil {

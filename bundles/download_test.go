@@ -187,6 +187,40 @@ func TestRedirectStaysWithTheServerThatHasTheToken(t *testing.T) {
 	}
 }
 
+func TestAMalformedAnswerIsNotQuoted(t *testing.T) {
+	const token = "the-bearer-token"
+	for name, answer := range map[string]string{
+		"no status line":     token + "\r\n\r\n",
+		"no protocol":        "HTTP/" + token + " 200 OK\r\n\r\n",
+		"no status":          "HTTP/1.1 " + token + "\r\n\r\n",
+		"no header":          "HTTP/1.1 200 OK\r\n" + token + "\r\n\r\n",
+		"no length":          "HTTP/1.1 200 OK\r\nContent-Length: " + token + "\r\n\r\n",
+		"unknown encoding":   "HTTP/1.1 200 OK\r\nTransfer-Encoding: " + token + "\r\n\r\n",
+		"no place to go to":  "HTTP/1.1 302 Found\r\nLocation: http://[" + token + "\r\n\r\n",
+		"a trailer, no name": "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" + token + "\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Header.Get("Authorization") != "Bearer "+token {
+					t.Error("the token was not sent")
+				}
+				connection, _, err := w.(http.Hijacker).Hijack()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				_, _ = connection.Write([]byte(answer)) // the source says what it makes of it
+				_ = connection.Close()
+			}))
+			t.Cleanup(s.Close)
+			_, err := remoteSource(t, SourceConfig{Location: s.URL, HTTP: HTTPConfig{Bearer: func() (string, error) { return token, nil }}}).Load(t.Context())
+			if err == nil || strings.Contains(err.Error(), token) {
+				t.Errorf("error %v, want one that does not quote the answer", err)
+			}
+		})
+	}
+}
+
 func TestURLsThatAreRefused(t *testing.T) {
 	for name, location := range map[string]string{
 		"plaintext beyond this machine": "http://bundles.example/b.tar.gz",
