@@ -23,11 +23,12 @@ func claimOf(kind string) string {
 	return ""
 }
 
-// RecordChange implements pdp.ChangeRecorder. It answers once the record is where the log's mode wants it.
+// RecordChange implements pdp.ChangeRecorder. It answers once the record is where the log's mode wants it. The record names
+// the request that ctx is of (pdp.OriginOf).
 func (r *Recorder) RecordChange(ctx context.Context, c pdp.Change) error {
 	e, _ := r.encoders.Get().(*encoder)
 	defer r.release(e)
-	e.change(r, &c)
+	e.change(r, &c, pdp.OriginOf(ctx))
 	_, err := r.append(ctx, string(c.Kind), c.At, e)
 	return err
 }
@@ -35,15 +36,16 @@ func (r *Recorder) RecordChange(ctx context.Context, c pdp.Change) error {
 // EncodeChange gives the record that RecordChange would append, for a process that is not the log's writer.
 func (r *Recorder) EncodeChange(c pdp.Change) []byte {
 	var e encoder
-	e.change(r, &c)
+	e.change(r, &c, pdp.Origin{})
 	return e.record
 }
 
-func (e *encoder) change(r *Recorder, c *pdp.Change) {
+func (e *encoder) change(r *Recorder, c *pdp.Change, by pdp.Origin) {
 	e.notes.reset()
 	w := walk{pseudonyms: r.c.Pseudonyms, at: c.At, issuer: c.About.Issuer, notes: &e.notes, pointer: e.pointer[:0], named: true}
 	dst := append(e.record[:0], r.prefix...)
 	dst = appendString(dst, r.c.NewID(c.At))
+	dst = appendTrace(dst, by.TraceID, by.SpanID)
 	dst = append(dst, `,"path":"`+ChangePath+`","input":{"change":{"kind":`...)
 	dst = appendString(dst, string(c.Kind))
 	dst = w.target(dst, c)
@@ -64,6 +66,7 @@ func (e *encoder) change(r *Recorder, c *pdp.Change) {
 	dst = w.actor(dst, c)
 	dst = c.At.UTC().AppendFormat(append(dst, `,"timestamp":"`...), timestampLayout)
 	dst = appendString(append(dst, `","metrics":{},"custom":{"assay":{"kind":`...), string(c.Kind))
+	dst = appendMember(dst, "request_id", by.RequestID)
 	dst = appendMember(dst, "caller_method", c.Actor.Method)
 	dst = e.notes.appendCustom(dst)
 	e.record = append(dst, "}}}"...)

@@ -2,6 +2,7 @@ package audit_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"reflect"
 	"testing"
@@ -36,6 +37,20 @@ func TestRecordOfAChange(t *testing.T) {
 	if e.Path != audit.ChangePath || e.DecisionID != "01CHANGE1" || e.Custom.Assay.Kind != "key.rotated" || e.RequestedBy != "admin" ||
 		e.Custom.Assay.CallerMethod != "command" || !e.Timestamp.Equal(moment) || e.Custom.Assay.ErasedUnnamed != 1 {
 		t.Errorf("event %+v of %s", e, text)
+	}
+}
+
+// What a request caused is found by the ids of that request.
+func TestRecordOfAChangeNamesItsRequest(t *testing.T) {
+	log := &records{}
+	by := pdp.Origin{RequestID: "req-7", TraceID: "0af7651916cd43dd8448eb211c80319c", SpanID: "b7ad6b7169203331"}
+	ctx := context.WithValue(t.Context(), pdp.OriginKey{}, by)
+	if err := recorder(t, log, audit.Nothing{}, pseudonyms(t)).RecordChange(ctx, pdp.Change{Kind: pdp.TokenIssued, At: moment}); err != nil {
+		t.Fatal(err)
+	}
+	e := decoded(t, log.list[0])
+	if got := (pdp.Origin{RequestID: e.Custom.Assay.RequestID, TraceID: e.TraceID, SpanID: e.SpanID}); got != by {
+		t.Errorf("recorded as of %+v: %s", got, log.list[0])
 	}
 }
 

@@ -45,7 +45,7 @@ func (e *encoder) decision(r *Recorder, f *pdp.Facts, d *pdp.Decision, m *Mask) 
 	e.notes.add(&parts.notes)
 	dst := append(e.record[:0], r.prefix...)
 	dst = appendString(dst, d.ID)
-	dst = appendTrace(dst, f.Request)
+	dst = appendTrace(dst, f.Request.TraceID, f.Request.SpanID)
 	dst = appendString(append(dst, `,"bundles":{"assay":{"revision":`...), d.PolicyRevision)
 	dst = append(dst, `}},"path":"`+DecisionPath+`","input":{`...)
 	dst = append(append(dst, parts.input...), `,"revocation":{"known":`...)
@@ -81,9 +81,9 @@ func (e *encoder) decision(r *Recorder, f *pdp.Facts, d *pdp.Decision, m *Mask) 
 	return nil
 }
 
-func appendTrace(dst []byte, q *pdp.Request) []byte {
-	dst = appendMember(dst, "trace_id", q.TraceID)
-	return appendMember(dst, "span_id", q.SpanID)
+func appendTrace(dst []byte, traceID, spanID string) []byte {
+	dst = appendMember(dst, "trace_id", traceID)
+	return appendMember(dst, "span_id", spanID)
 }
 
 func appendRevocation(dst []byte, r *pdp.Revocation) []byte {

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"net/http"
 	"sync"
 	"time"
 
@@ -16,6 +17,8 @@ type deadline struct {
 	at     time.Time
 	now    func() time.Time
 	caller *pdp.Caller // whose request this is, once that is known
+	id     string      // the request's, and its header
+	header http.Header
 
 	mu     sync.Mutex
 	real   context.Context // mu; nil until Done was asked
@@ -30,10 +33,17 @@ func (d *deadline) Deadline() (time.Time, bool) {
 	return d.at, true
 }
 
-// Value answers pdp.CallerKey itself: a context of its own for it would cost every request an allocation.
+// Value answers pdp.CallerKey and pdp.OriginKey itself: contexts of their own for them would cost every request
+// allocations.
 func (d *deadline) Value(key any) any {
-	if _, asked := key.(pdp.CallerKey); asked && d.caller != nil {
-		return d.caller.Name
+	switch key.(type) {
+	case pdp.CallerKey:
+		if d.caller != nil {
+			return d.caller.Name
+		}
+	case pdp.OriginKey:
+		traceID, spanID := trace(d.header["Traceparent"])
+		return pdp.Origin{RequestID: d.id, TraceID: traceID, SpanID: spanID}
 	}
 	return d.Context.Value(key)
 }

@@ -49,7 +49,7 @@ func (rt *route) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := a.pool.Get().(*exchange)
 	x.route, x.w, x.r, x.start = rt, w, r, a.c.Now()
 	x.id = a.requestID(r)
-	deadline := deadline{Context: r.Context(), at: x.start.Add(a.c.Timeout), now: a.c.Now, caller: &x.caller}
+	deadline := deadline{Context: r.Context(), at: x.start.Add(a.c.Timeout), now: a.c.Now, caller: &x.caller, id: x.id, header: r.Header}
 	x.ctx = &deadline
 	defer x.end(&deadline)
 

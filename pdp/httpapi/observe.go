@@ -133,8 +133,8 @@ func (x *exchange) logAccess(elapsed time.Duration) {
 	if x.decision != nil {
 		attributes = append(attributes, slog.String("decision_id", x.decision.ID), slog.Bool("allow", x.decision.Allow))
 	}
-	if trace, span, ok := traceparent(x.r.Header["Traceparent"]); ok {
-		attributes = append(attributes, slog.String("trace_id", trace), slog.String("parent_id", span))
+	if traceID, spanID := trace(x.r.Header["Traceparent"]); traceID != "" {
+		attributes = append(attributes, slog.String("trace_id", traceID), slog.String("parent_id", spanID))
 	}
 	x.api.c.AccessLog.LogAttrs(context.Background(), slog.LevelInfo, "request", attributes...)
 }
@@ -158,29 +158,6 @@ func knownMethod(method string) string {
 		return method
 	}
 	return "other"
-}
-
-// traceparent reads a W3C Trace Context field: version, 32 and 16 lower-case hex digits that are not all
-// zero, flags. A higher version may be longer.
-func traceparent(fields []string) (trace, parent string, ok bool) {
-	if len(fields) != 1 {
-		return "", "", false
-	}
-	f := fields[0]
-	if len(f) < 55 || f[2] != '-' || f[35] != '-' || f[52] != '-' || f[:2] == "ff" ||
-		(len(f) > 55 && (f[:2] == "00" || f[55] != '-')) {
-		return "", "", false
-	}
-	trace, parent = f[3:35], f[36:52]
-	for _, part := range []string{f[:2], trace, parent, f[53:55]} {
-		if strings.Trim(part, "0123456789abcdef") != "" {
-			return "", "", false
-		}
-	}
-	if strings.Trim(trace, "0") == "" || strings.Trim(parent, "0") == "" {
-		return "", "", false
-	}
-	return trace, parent, true
 }
 
 // requestID takes the caller's X-Request-Id where it is one harmless word, in which neither a mail address nor a token

@@ -16,13 +16,14 @@ import (
 
 // signer is a TokenIssuer that remembers what was ordered last.
 type signer struct {
+	origin pdp.Origin
 	caller pdp.Caller
 	order  httpapi.TokenOrder
 	err    error
 }
 
-func (s *signer) Issue(_ context.Context, caller pdp.Caller, o httpapi.TokenOrder) (httpapi.IssuedToken, error) {
-	s.caller, s.order = caller, o
+func (s *signer) Issue(ctx context.Context, caller pdp.Caller, o httpapi.TokenOrder) (httpapi.IssuedToken, error) {
+	s.origin, s.caller, s.order = pdp.OriginOf(ctx), caller, o
 	return httpapi.IssuedToken{
 		Token: "h.p.s", TokenType: o.TokenType, Issuer: "https://us.example", KeyID: "k1", TokenID: "j1", ExpiresAt: moment,
 	}, s.err
@@ -69,7 +70,8 @@ func TestIssuing(t *testing.T) {
 		{"not joined of two grants", `{"token_type":"jwt","audience":"b","scope":"orders.read"}`, order{}, "scope orders.read"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			a := do(t, server.Client(), "POST", server.URL+"/tokens", c.body, "Authorization: Bearer shop")
+			a := do(t, server.Client(), "POST", server.URL+"/tokens", c.body, "Authorization: Bearer shop",
+				"X-Request-Id: req-7", "Traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
 			if c.missing != "" {
 				if p := a.wants(t, 403, "not-granted"); !strings.Contains(fmt.Sprint(p["missing"]), c.missing) {
 					t.Errorf("missing %v, want %s", p["missing"], c.missing)
@@ -83,6 +85,9 @@ func TestIssuing(t *testing.T) {
 			if want := fmt.Sprintf(`{"token":"h.p.s","token_type":%q,"issuer":"https://us.example","key_id":"k1","token_id":"j1","expires_at":%d}`,
 				c.want.TokenType, moment.Unix()); a.body != want {
 				t.Errorf("answered %s", a.body)
+			}
+			if want := (pdp.Origin{RequestID: "req-7", TraceID: "0af7651916cd43dd8448eb211c80319c", SpanID: "b7ad6b7169203331"}); s.origin != want {
+				t.Errorf("ordered by the request %+v", s.origin)
 			}
 			if a.Header.Get("Cache-Control") != "no-store" {
 				t.Error("a token may be cached")

@@ -25,7 +25,7 @@ func (l changeLog) RecordChange(ctx context.Context, c pdp.Change) error {
 		actor = issuer
 	}
 	for _, given := range [...]struct{ name, value string }{
-		{"actor", actor}, {"actor_method", c.Actor.Method}, {"reason", c.Reason}, {"ticket", c.Ticket},
+		{"request_id", pdp.OriginOf(ctx).RequestID}, {"actor", actor}, {"actor_method", c.Actor.Method}, {"reason", c.Reason}, {"ticket", c.Ticket},
 	} {
 		if words := given.name == "reason" || given.name == "ticket"; words && (strings.Contains(given.value, "@") || mentions(given.value, c.About)) {
 			given.value = "(left out: it may name a person)"
