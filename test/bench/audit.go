@@ -36,7 +36,7 @@ type auditMode struct {
 
 // auditing measures the modes in rounds that alternate between them.
 func auditing(ctx context.Context, bin, folder string, m *maker, short bool) (*auditResult, error) {
-	rounds, length, count := 7, 1500*time.Millisecond, 500
+	rounds, length, count := 9, 1500*time.Millisecond, 8_000
 	if short {
 		rounds, length, count = 1, 300*time.Millisecond, 100
 	}

@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"fmt"
+	"hash/crc32"
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -304,6 +305,7 @@ func (l *Ledger) commit(b *batch) error {
 	}
 	b.first = l.size.Load()
 	l.offset += int64(len(b.lines))
+	l.sum = crc32.Update(l.sum, castagnoli, b.lines)
 	l.times.add(b.times.first)
 	l.times.add(b.times.last)
 	l.size.Add(int64(len(b.hashes)))

@@ -41,6 +41,7 @@ const (
 	codePublish    = "publish_failed"
 	codeInbox      = "inbox_failed"
 	codeSeal       = "seal_failed"
+	codeTiles      = codeSeal + " tiles"
 	codeRetention  = "retention_failed"
 )
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -258,6 +259,90 @@ func TestMissingOrShortTilesAreMadeFromTheRecords(t *testing.T) {
 				t.Errorf("%s: root at %d: %v, %v", name, size, got, err)
 			}
 		}
+	}
+}
+
+func mustList(t *testing.T, dir string) []segmentPath {
+	t.Helper()
+	segments, err := listSegments(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return segments
+}
+
+// A segment that this process wrote is packed as a whole, another one record by record: into the same file.
+func TestPackingAsAWholeIsPackingByRecord(t *testing.T) {
+	for _, length := range []int{300, 70_000, frameBytes/8 - lineExtra, MaxRecordBytes} {
+		t.Run(fmt.Sprint(length), func(t *testing.T) {
+			dir := t.TempDir()
+			l := mustOpen(t, Config{Dir: dir, SegmentBytes: 5 * frameBytes / 2})
+			for n := 0; len(mustList(t, dir)) < 2; n++ {
+				record := event(l.config.Now(), n)
+				record = append(record[:len(record)-1], `,"x":"`...)
+				record = append(append(record, bytes.Repeat([]byte{'x'}, length-len(record)-2)...), `"}`...)
+				if n%100 == 0 || length > 10_000 {
+					_, _, _, err := l.Append(t.Context(), l.config.Now(), record)
+					if err != nil {
+						t.Fatal(err)
+					}
+				} else if _, _, err := l.add(t.Context(), l.config.Now(), tlog.RecordHash(record), record); err != nil {
+					t.Fatal(err)
+				}
+			}
+			pack := func(name string) (*seal, []byte) {
+				t.Helper()
+				s, err := readSeal(dir, 0)
+				if err == nil {
+					err = l.pack(t.Context(), s, filepath.Join(dir, name))
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				data, err := os.ReadFile(filepath.Join(dir, name))
+				if err != nil {
+					t.Fatal(err)
+				}
+				return s, data
+			}
+			if _, known := l.sealedSum(0); !known {
+				t.Fatal("this process wrote the segment, and does not know its sum")
+			}
+			whole, one := pack("whole")
+			l.forgetSum(0)
+			lines, other := pack("lines")
+			if !bytes.Equal(one, other) || !slices.Equal(whole.Frames, lines.Frames) || len(whole.Frames) < 2 {
+				t.Errorf("%d bytes and %d, frames\n%v\n%v", len(one), len(other), whole.Frames, lines.Frames)
+			}
+		})
+	}
+}
+
+// A log that is opened again in the middle of a segment does not know the sum of what it did not write.
+func TestTheSumOfASegmentTakenOverIsNotKnown(t *testing.T) {
+	dir := t.TempDir()
+	l := mustOpen(t, Config{Dir: dir, SegmentBytes: 20_000})
+	fill(t, l, 50)
+	mustClose(t, l)
+	l = mustOpen(t, Config{Dir: dir, SegmentBytes: 20_000})
+	fill(t, l, 500)
+	segments := mustList(t, dir)
+	if len(segments) < 3 {
+		t.Fatalf("%d segments", len(segments))
+	}
+	for i, want := range []bool{false, true} {
+		if _, known := l.sealedSum(segments[i].first); known != want {
+			t.Errorf("segment %d: known %v", i, known)
+		}
+	}
+	if err := l.compressSealed(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(l.sums) > 0 {
+		t.Errorf("sums of compressed segments are kept: %v", l.sums)
+	}
+	if n := len(readAll(t, mustReader(t, dir), 0, -1)); n != 550 {
+		t.Errorf("%d records", n)
 	}
 }
 

@@ -28,6 +28,8 @@ type Ledger struct {
 	room    chan struct{}
 	dropped int64 // records lost in buffered mode
 	closed  bool
+	// sums are the CRCs of sealed segments that are not compressed yet, by their first record.
+	sums    map[int64]uint32
 	callers int // how many append at the same time, as the last batches show
 	target  int // the record at which the committing goroutine is woken though a batch has begun
 
@@ -44,6 +46,8 @@ type Ledger struct {
 	broken   bool      // it may hold bytes behind offset
 	nameless bool      // its name may not be durable yet
 	nextTry  time.Time // of a rotation that failed
+	sum      uint32    // the CRC of its good bytes
+	summed   bool      // sum is known: this process began the segment
 
 	size atomic.Int64 // records on disk for good
 
@@ -72,7 +76,7 @@ func Open(ctx context.Context, config Config) (*Ledger, error) {
 		return nil, fmt.Errorf("audit log %s: %w", config.Dir, err)
 	}
 	l := &Ledger{
-		config: config, lock: lock, room: make(chan struct{}),
+		config: config, lock: lock, room: make(chan struct{}), sums: make(map[int64]uint32),
 		wake: make(chan struct{}, 1), closing: make(chan struct{}), committed: make(chan struct{}), tiles: make(chan struct{}, 1),
 	}
 	if err := l.start(ctx); err != nil {
@@ -107,7 +111,7 @@ func (l *Ledger) start(ctx context.Context) error {
 		return errors.Join(fmt.Errorf("audit log: %s: %w", path, err), f.Close())
 	}
 	l.file, l.first, l.offset, l.times, l.tree = f, r.first, r.bytes, r.times, r.tree
-	l.begun, l.fresh = r.times.first, r.tiles
+	l.begun, l.fresh, l.summed = r.times.first, r.tiles, r.bytes == 0
 	if now := l.config.Now(); l.begun.IsZero() || l.begun.After(now) {
 		l.begun = now
 	}

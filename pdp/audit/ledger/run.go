@@ -186,7 +186,7 @@ func (l *Ledger) tidyLoop(ctx context.Context) {
 	for {
 		select {
 		case <-l.tiles:
-			l.report(codeSeal, l.writeTiles(l.takeFresh()))
+			l.report(codeTiles, l.writeTiles(l.takeFresh()))
 		case <-every.C:
 			l.tidy(ctx)
 		case <-ctx.Done():
@@ -200,6 +200,7 @@ func (l *Ledger) tidy(ctx context.Context) {
 	l.poke() // a segment may be old enough to be sealed
 	l.tellLosses(ctx)
 	l.report(codeInbox, l.emptyInbox(ctx))
+	l.report(codeTiles, l.writeTiles(l.takeFresh()))
 	l.report(codeSeal, l.compressSealed(ctx))
 	l.report(codeRetention, errors.Join(l.trim(ctx), l.trimTorn()))
 }
