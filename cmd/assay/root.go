@@ -1,11 +1,14 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 func newRoot(e env) *cobra.Command {
@@ -25,12 +28,31 @@ Exit codes: 0 done (decide: allow), 1 the answer is no (decide: deny; config che
 	root.SetOut(e.out)
 	root.SetErr(e.err)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return fmt.Errorf("%w\nRun '%s --help' for its flags", err, cmd.CommandPath())
+		return fmt.Errorf("%w\nRun '%s --help' for its flags", readableFlag(err), cmd.CommandPath())
 	})
 	root.AddCommand(
 		newServe(e), newDev(e), newDecide(e), newToken(e), newKeys(e), newRevoke(e), newRevocations(e), newBundle(e), newAudit(e), newConfig(e), newPolicy(e), newVersion(e),
 	)
 	return root
+}
+
+// readableFlag says of a value that is no number that it is none, in place of which function of Go's refused it.
+func readableFlag(err error) error {
+	var invalid *pflag.InvalidValueError
+	var number *strconv.NumError
+	if !errors.As(err, &invalid) || !errors.As(err, &number) {
+		return err
+	}
+	want := "a whole number"
+	switch {
+	case errors.Is(number, strconv.ErrRange):
+		want = "a smaller number"
+	case number.Func == "ParseBool":
+		want = "true or false"
+	case number.Func == "ParseFloat":
+		want = "a number"
+	}
+	return fmt.Errorf("--%s %q: %s is expected", invalid.GetFlag().Name, invalid.GetValue(), want)
 }
 
 // output is the --output flag: text for people, json for programs.

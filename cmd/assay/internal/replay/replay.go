@@ -126,16 +126,16 @@ type event struct {
 	} `json:"custom"`
 }
 
-// read makes a recorded decision of the text of a record.
+// withoutInput names what a record lacks that tells nothing of what was decided upon.
+const withoutInput = "input"
+
+// read makes a recorded decision of the text of a record; its Input is nil where the record has none.
 func read(text []byte) (*workbench.Record, error) {
 	var e event
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.UseNumber()
 	if err := decoder.Decode(&e); err != nil {
 		return nil, err
-	}
-	if e.Input == nil {
-		return nil, errors.New("it has no input")
 	}
 	r := &workbench.Record{
 		Input: e.Input, Erased: e.Erased, Masked: e.Masked, Unnamed: e.Custom.Assay.ErasedUnnamed > 0,
@@ -154,6 +154,10 @@ func (s *Summary) judge(ctx context.Context, by *workbench.Replay, found *index.
 	record, err := read(found.Record.Event)
 	if err != nil {
 		return fmt.Errorf("record %d cannot be judged: %w", found.Record.Index, err)
+	}
+	if record.Input == nil { // one such record is no reason to leave out all others
+		s.count(found, record, &workbench.Replayed{Undecidable: []string{withoutInput}})
+		return nil
 	}
 	again, err := by.Judge(ctx, record)
 	if err != nil {

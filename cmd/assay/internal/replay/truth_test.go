@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/assaypdp/assay/pdp"
+	"github.com/assaypdp/assay/pdp/audit/index"
+	"github.com/assaypdp/assay/pdp/audit/ledger"
 	"github.com/assaypdp/assay/pdp/policy"
 	"github.com/assaypdp/assay/pdp/policy/workbench"
 	"github.com/assaypdp/assay/policies"
@@ -139,6 +141,28 @@ func TestNothingIsGuessed(t *testing.T) {
 	t.Logf("%d told, %d undecidable", told, undecidable)
 	if told < undecidable { // among these policies are six that look at what no record holds
 		t.Errorf("%d told, %d undecidable: too few are told for it to be of use", told, undecidable)
+	}
+}
+
+// A record that tells nothing of what was decided upon is counted as one that cannot be judged, and ends nothing.
+func TestARecordWithoutInputIsUndecidable(t *testing.T) {
+	revision := compiled(t, stances[0].config, stances[0].rules)
+	desk := newDesk(t, revision, true)
+	_, good := desk.decide(t, verified(trusted(t), nil))
+	records := func(yield func(index.Found, error) bool) {
+		for i, text := range [][]byte{[]byte(`{"decision_id":"D1","result":{"allow":true}}`), good} {
+			found := index.Found{Record: ledger.Record{Index: int64(i), Event: text}, Row: index.Row{Kind: index.KindDecision}}
+			if !yield(found, nil) {
+				return
+			}
+		}
+	}
+	s, err := Run(t.Context(), Config{Judge: newJudge(t, revision, revision)}, records)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Decisions != 2 || s.Undecidable != 1 || s.Changed() != 0 || s.ByMissing[withoutInput] != 1 {
+		t.Errorf("%+v, missing %v", s.Tally, s.ByMissing)
 	}
 }
 
