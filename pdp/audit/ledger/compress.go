@@ -188,7 +188,7 @@ func (p *packer) add(line []byte) error {
 // copy packs the file as it is, in frames that end where add would end them, and tells whether it is the sealed one.
 func (p *packer) copy(ctx context.Context, in io.Reader, s *seal, want uint32) (good bool, err error) {
 	var sum uint32
-	space := make([]byte, 0, 2*frameBytes)
+	space := make([]byte, 0, frameBytes+maxLineSize) // a frame that lacks a byte, and the longest line
 	for end := false; !end && err == nil; {
 		var n int
 		n, err = io.ReadFull(in, space[len(space):cap(space)])
@@ -205,6 +205,9 @@ func (p *packer) copy(ctx context.Context, in io.Reader, s *seal, want uint32) (
 				}
 			}
 			if whole == len(space) && !end {
+				if len(space) == cap(space) {
+					return false, nil // no line is as long
+				}
 				break // more of the frame is to come
 			}
 			p.began, p.chunk = p.index, append(p.chunk, space[:whole]...)

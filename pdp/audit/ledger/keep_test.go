@@ -273,15 +273,21 @@ func mustList(t *testing.T, dir string) []segmentPath {
 
 // A segment that this process wrote is packed as a whole, another one record by record: into the same file.
 func TestPackingAsAWholeIsPackingByRecord(t *testing.T) {
-	for _, length := range []int{300, 70_000, frameBytes/8 - lineExtra, MaxRecordBytes} {
-		t.Run(fmt.Sprint(length), func(t *testing.T) {
+	for name, length := range map[string]func(n int) int{
+		"short":              func(int) int { return 300 },
+		"long":               func(int) int { return 70_000 },
+		"ends with frames":   func(int) int { return frameBytes/8 - lineExtra },
+		"longest":            func(int) int { return MaxRecordBytes },
+		"longest at the end": func(n int) int { return []int{frameBytes/2 - lineExtra, frameBytes/2 - lineExtra - 1, MaxRecordBytes}[n%3] },
+	} {
+		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			l := mustOpen(t, Config{Dir: dir, SegmentBytes: 5 * frameBytes / 2})
 			for n := 0; len(mustList(t, dir)) < 2; n++ {
 				record := event(l.config.Now(), n)
 				record = append(record[:len(record)-1], `,"x":"`...)
-				record = append(append(record, bytes.Repeat([]byte{'x'}, length-len(record)-2)...), `"}`...)
-				if n%100 == 0 || length > 10_000 {
+				record = append(append(record, bytes.Repeat([]byte{'x'}, length(n)-len(record)-2)...), `"}`...)
+				if n%100 == 0 || len(record) > 10_000 {
 					_, _, _, err := l.Append(t.Context(), l.config.Now(), record)
 					if err != nil {
 						t.Fatal(err)
@@ -315,6 +321,23 @@ func TestPackingAsAWholeIsPackingByRecord(t *testing.T) {
 				t.Errorf("%d bytes and %d, frames\n%v\n%v", len(one), len(other), whole.Frames, lines.Frames)
 			}
 		})
+	}
+}
+
+// A segment in which a line is longer than any can be is left as it is, however it was altered.
+func TestASegmentWithoutLinesIsLeftAsItIs(t *testing.T) {
+	dir := t.TempDir()
+	l := mustOpen(t, Config{Dir: dir, SegmentBytes: 20_000})
+	fill(t, l, 300)
+	path := filepath.Join(dir, segmentName(0, plainSuffix))
+	if err := os.WriteFile(path, make([]byte, 3*frameBytes+maxLineSize), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.compressSealed(t.Context()); err == nil || !strings.Contains(err.Error(), "record 0") {
+		t.Errorf("compressed it: %v", err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Size() != 3*frameBytes+maxLineSize {
+		t.Errorf("the evidence is gone: %v", err)
 	}
 }
 
