@@ -2,7 +2,7 @@
 
 GO      ?= go
 # What runs the tests; .ci/run sets test/tools/retest, which tries a test that fails a second time.
-TEST    ?= $(GO) test ./...
+TEST    := $(GO) test ./...
 BIN     := $(CURDIR)/bin
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 # -trimpath and an empty build id: the same commit gives the same bytes wherever it is built.

@@ -3,12 +3,10 @@ package bundles
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -149,7 +147,7 @@ func (r *remote) updated(u download.Update, deliver func(Loaded, error) error) e
 	r.received = Loaded{}
 	if u.Error != nil {
 		r.c.ETag = ""
-		return deliver(Loaded{}, readable(u.Error, r.redacted))
+		return deliver(Loaded{}, r.withoutToken(readable(u.Error, r.redacted)))
 	}
 	r.c.ETag = u.ETag
 	if u.Bundle == nil {
@@ -172,11 +170,21 @@ func readable(err error, from string) error {
 	return fmt.Errorf("fetching %s: %w", from, err)
 }
 
+// withoutToken replaces an error in which the other side repeats the bearer token that it was sent: net/http quotes an
+// answer that it cannot read, and a redirect is told with its host.
+func (t *transport) withoutToken(err error) error {
+	if t.sent == "" || !strings.Contains(strings.ToLower(err.Error()), strings.ToLower(t.sent)) {
+		return err
+	}
+	return errors.New("fetching the bundle: the answer cannot be read, or leads elsewhere, and repeats the bearer token that was sent; it is not shown")
+}
+
 // transport is the HTTP side of one source, as rest's authentication plugin and as the round tripper of its client.
 type transport struct {
 	c *SourceConfig
 	// received is what Read accepted in the last response; the downloader's goroutine owns it.
 	received Loaded
+	sent     string // the bearer token of the last request, likewise
 }
 
 // NewClient implements rest.HTTPAuthPlugin.
@@ -211,23 +219,9 @@ func (t *transport) Prepare(r *http.Request) error {
 	if err != nil {
 		return fmt.Errorf("the bearer token: %w", err)
 	}
+	t.sent = token
 	r.Header.Set("Authorization", "Bearer "+token)
 	return nil
-}
-
-// told leaves of an error what can be told to anybody. net/http quotes a malformed answer, and the other side may have put
-// into that the bearer token that it was sent.
-func told(err error) error {
-	var network net.Error // of sockets, of time and of the context
-	var certificate *tls.CertificateVerificationError
-	var refused *RefusedError
-	switch {
-	case errors.As(err, &refused), errors.As(err, &certificate), errors.As(err, &network), errors.Is(err, context.Canceled), errors.Is(err, http.ErrSchemeMismatch):
-		return err
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return errors.New("the connection was closed without an answer")
-	}
-	return errors.New("the answer is not HTTP that can be read")
 }
 
 // RoundTrip implements http.RoundTripper: it reads the whole body, bounded, and keeps what Read accepts.
@@ -240,15 +234,10 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	defer cancel()
 	response, err := t.c.HTTP.Transport.RoundTrip(r.WithContext(ctx))
 	if err != nil {
-		return nil, told(err)
-	}
-	if _, err := response.Location(); err != nil && !errors.Is(err, http.ErrNoLocation) { // http.Client would quote it
-		return nil, errors.Join(errors.New("it redirects to what is no URL"), response.Body.Close())
+		return nil, err
 	}
 	body, err := readAll(response.Body, t.c.Read.MaxBytes)
-	if err = errors.Join(err, response.Body.Close()); err != nil {
-		err = told(named(err, t.c.Read.Name))
-	}
+	err = named(errors.Join(err, response.Body.Close()), t.c.Read.Name)
 	if err == nil && response.StatusCode == http.StatusOK {
 		t.received.Archive = body
 		if t.received.Bundle, err = t.c.read(ctx, body); err == nil {

@@ -197,6 +197,7 @@ func TestAMalformedAnswerIsNotQuoted(t *testing.T) {
 		"no length":          "HTTP/1.1 200 OK\r\nContent-Length: " + token + "\r\n\r\n",
 		"unknown encoding":   "HTTP/1.1 200 OK\r\nTransfer-Encoding: " + token + "\r\n\r\n",
 		"no place to go to":  "HTTP/1.1 302 Found\r\nLocation: http://[" + token + "\r\n\r\n",
+		"another server":     "HTTP/1.1 302 Found\r\nLocation: http://" + token + "/\r\nContent-Length: 0\r\n\r\n",
 		"a trailer, no name": "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" + token + "\r\n\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -46,7 +46,9 @@ func readableFlag(err error) error {
 	want := "a whole number"
 	switch {
 	case errors.Is(number, strconv.ErrRange):
-		want = "a smaller number"
+		want = "a number that is not as large"
+	case number.Func == "ParseUint":
+		want = "a whole number, 0 or more,"
 	case number.Func == "ParseBool":
 		want = "true or false"
 	case number.Func == "ParseFloat":

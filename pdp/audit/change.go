@@ -66,7 +66,9 @@ func (e *encoder) change(r *Recorder, c *pdp.Change, by pdp.Origin) {
 	dst = w.actor(dst, c)
 	dst = c.At.UTC().AppendFormat(append(dst, `,"timestamp":"`...), timestampLayout)
 	dst = appendString(append(dst, `","metrics":{},"custom":{"assay":{"kind":`...), string(c.Kind))
-	dst = appendMember(dst, "request_id", by.RequestID)
+	if !mentions(by.RequestID, c.About.Value) { // the caller chose it
+		dst = appendMember(dst, "request_id", by.RequestID)
+	}
 	dst = appendMember(dst, "caller_method", c.Actor.Method)
 	dst = e.notes.appendCustom(dst)
 	e.record = append(dst, "}}}"...)

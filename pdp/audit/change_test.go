@@ -52,6 +52,16 @@ func TestRecordOfAChangeNamesItsRequest(t *testing.T) {
 	if got := (pdp.Origin{RequestID: e.Custom.Assay.RequestID, TraceID: e.TraceID, SpanID: e.SpanID}); got != by {
 		t.Errorf("recorded as of %+v: %s", got, log.list[0])
 	}
+	// but not by whom the change is about
+	ctx = context.WithValue(t.Context(), pdp.OriginKey{}, pdp.Origin{RequestID: "revoke-Jane-Doe-4711"})
+	change := pdp.Change{Kind: pdp.RevocationAdded, At: moment, About: pdp.About{Kind: "subject", Issuer: issuerID, Value: "jane-doe-4711"}}
+	if err := recorder(t, log, audit.Nothing{}, pseudonyms(t)).RecordChange(ctx, change); err != nil {
+		t.Fatal(err)
+	}
+	checkNothingPersonal(t, log.list[1])
+	if e := decoded(t, log.list[1]); e.Custom.Assay.RequestID != "" {
+		t.Errorf("request id %s", e.Custom.Assay.RequestID)
+	}
 }
 
 // The pseudonym of who was revoked is the one that decisions about that person's tokens have.

@@ -14,8 +14,8 @@ import (
 var (
 	// ErrUnavailable is matched by every UnavailableError: try again later, nothing else needs to be done.
 	ErrUnavailable = errors.New("vault is unavailable")
-	// ErrDenied means that Vault knows us and does not let us: the role's policy lacks something. Asking
-	// again does not help before somebody changes it.
+	// ErrDenied means that Vault does not let us: the role's policy lacks something, or the token that one command
+	// was given does not count. Asking again does not help before somebody changes it.
 	ErrDenied = errors.New("vault denies it")
 	// ErrNotFound means that there is no such key or path.
 	ErrNotFound = errors.New("vault has no such thing")

@@ -35,11 +35,11 @@ const maxChurn = 5 * time.Minute
 
 // errTokenRefused means that Vault does not take the token that we were given. A token file may get another, a StaticToken
 // never does.
-var errTokenRefused = fmt.Errorf("%w: it refuses the token, which has expired, was revoked or is of another Vault; put a new one in its place", ErrDenied)
+var errTokenRefused = errors.New("vault refuses the token: it has expired, was revoked, is of another Vault or may not do this; put another in its place")
 
 // acquire answers a session other than stale, logging in if there is none. However many callers come, one
 // login is under way, and after one that failed none starts before its pause is over: until then the
-// answer is an UnavailableError.
+// answer is that of notLoggedIn.
 func (c *Client) acquire(ctx context.Context, stale *session) (*session, error) {
 	c.mu.Lock()
 	if c.current != nil && c.current != stale {
@@ -118,7 +118,7 @@ func (c *Client) login(call *loginCall, stale *session) {
 // notLoggedIn is what a caller is told for as long as no login is tried again.
 func (c *Client) notLoggedIn(wait time.Duration, cause error) error {
 	if _, static := c.c.Auth.(StaticToken); static && errors.Is(cause, errTokenRefused) {
-		return errTokenRefused // waiting does not help
+		return fmt.Errorf("%w: %w", ErrDenied, errTokenRefused) // waiting does not help
 	}
 	return &UnavailableError{RetryAfter: wait, Cause: cause}
 }

@@ -207,7 +207,7 @@ func (l *Ledger) checkpoint(ctx context.Context) error {
 	}
 	made.time = l.config.Now().UTC()
 	// The tiles that a reader of the checkpoint asks for come before it.
-	if err := l.writeTiles(append(l.takeFresh(), edge.partial()...)); err != nil {
+	if err := l.writeFresh(edge.partial()); err != nil {
 		return err
 	}
 	if err := l.keepCheckpoint(made); err != nil {

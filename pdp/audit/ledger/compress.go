@@ -43,8 +43,8 @@ func (l *Ledger) compressSealed(ctx context.Context) error {
 			if err := l.compress(ctx, s.first); err != nil {
 				return fmt.Errorf("compressing %s: %w", segmentName(s.first, plainSuffix), err)
 			}
-			l.forgetSum(s.first)
 		}
+		l.forgetSum(s.first)
 		if err := l.config.disk.remove(l.path(segmentName(s.first, plainSuffix))); err != nil {
 			return err
 		}
@@ -82,7 +82,8 @@ func (l *Ledger) compress(ctx context.Context, first int64) error {
 }
 
 // pack writes a segment's compressed form, durable under its temporary name, and notes the frames in its seal. A segment
-// that is not what its seal says stays as it is.
+// that was damaged since it was sealed stays as it is. It is no guard against somebody who forges a CRC: what he altered
+// is compressed, and found by verifying the log as it was before.
 //
 // It runs beside requests, on the same cores. So it takes the fastest level, leaves it to zstd's checksum to compare
 // what is read back, and to a CRC to tell that the file still holds what this process wrote: with the default level and
@@ -145,6 +146,16 @@ func (l *Ledger) packLines(ctx context.Context, s *seal, in io.Reader, p *packer
 			What: "the segment is not what was sealed: it was altered since; it is left as it is", Advice: "see `assay audit verify`"}
 	}
 	return p.flush()
+}
+
+// keepSum keeps the CRC of the segment that is sealed. Only the committing goroutine calls it.
+func (l *Ledger) keepSum() {
+	if !l.summed {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sums[l.first] = l.sum
 }
 
 // sealedSum is the CRC of a segment that this process wrote from its beginning to its end.

@@ -10,8 +10,7 @@ import (
 )
 
 // maxFreshTiles bounds the full tiles that wait to be written, 8 KiB each; what is dropped beyond it, readers make from
-// the records. As many as tilesAtOnce are written at once, fewer each second and before a
-// checkpoint: to make a file between two syncs of the log takes an ext4 journal 300 µs, five times as much as among others.
+// the records. As many as tilesAtOnce are written at once, fewer each second and before a checkpoint: to make a file between two syncs of the log takes an ext4 journal 300 µs, five times as much as among others.
 const (
 	maxFreshTiles = 2048
 	tilesAtOnce   = 256
@@ -66,6 +65,7 @@ func (l *Ledger) rotate() error {
 	if err := l.config.disk.put(l.path(segmentName(l.first, sealSuffix)), data, true); err != nil {
 		return fmt.Errorf("sealing %s: %w", segmentName(l.first, plainSuffix), err)
 	}
+	l.keepSum() // before somebody finds that the segment can be compressed
 	next, err := l.config.disk.open(l.path(segmentName(edge.size, plainSuffix)), true)
 	if err != nil {
 		return fmt.Errorf("beginning %s: %w", segmentName(edge.size, plainSuffix), err)
@@ -73,11 +73,6 @@ func (l *Ledger) rotate() error {
 	// From here on there is a newer segment, and nothing may be added to the old one; whether the new one's name is
 	// durable decides only whether records can be added to it.
 	_ = l.file.Close() // all of it is synced
-	if l.summed {
-		l.mu.Lock()
-		l.sums[l.first] = l.sum
-		l.mu.Unlock()
-	}
 	l.file, l.first, l.offset, l.times = next, edge.size, 0, times{}
 	l.sum, l.summed = 0, true
 	if err := l.config.disk.syncDir(l.path(segmentsDir)); err != nil {

@@ -274,11 +274,13 @@ func mustList(t *testing.T, dir string) []segmentPath {
 // A segment that this process wrote is packed as a whole, another one record by record: into the same file.
 func TestPackingAsAWholeIsPackingByRecord(t *testing.T) {
 	for name, length := range map[string]func(n int) int{
-		"short":              func(int) int { return 300 },
-		"long":               func(int) int { return 70_000 },
-		"ends with frames":   func(int) int { return frameBytes/8 - lineExtra },
-		"longest":            func(int) int { return MaxRecordBytes },
-		"longest at the end": func(n int) int { return []int{frameBytes/2 - lineExtra, frameBytes/2 - lineExtra - 1, MaxRecordBytes}[n%3] },
+		"short":            func(int) int { return 300 },
+		"long":             func(int) int { return 70_000 },
+		"ends with frames": func(int) int { return frameBytes/8 - lineExtra },
+		"longest":          func(int) int { return MaxRecordBytes },
+		"longest at the end": func(n int) int {
+			return []int{frameBytes/2 - lineExtra, frameBytes/2 - lineExtra - 1, MaxRecordBytes}[n%3]
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()

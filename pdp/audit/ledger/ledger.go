@@ -56,9 +56,11 @@ type Ledger struct {
 	tree   tree
 	fresh  []tile // full tiles not yet written, at most maxFreshTiles
 
-	tiles  chan struct{} // capacity 1: fresh has something
-	marked markedState
-	notes  noteState
+	tiles chan struct{} // capacity 1: fresh has many
+
+	writing sync.Mutex // of tiles; before treeMu
+	marked  markedState
+	notes   noteState
 }
 
 // Open takes the lock of a ledger's folder, brings the folder into order after a crash and begins to take records.

@@ -48,6 +48,7 @@ func (l *Ledger) finish(ctx context.Context, publishing []*publishing) {
 	sign, cancel := context.WithTimeout(ctx, l.config.lastStep)
 	defer cancel()
 	l.tryCheckpoint(sign)
+	l.report(codeTiles, l.writeFresh(nil)) // without a signer nobody has yet
 	newest := l.marked.note()
 	if newest == "" {
 		return
@@ -186,7 +187,7 @@ func (l *Ledger) tidyLoop(ctx context.Context) {
 	for {
 		select {
 		case <-l.tiles:
-			l.report(codeTiles, l.writeTiles(l.takeFresh()))
+			l.report(codeTiles, l.writeFresh(nil))
 		case <-every.C:
 			l.tidy(ctx)
 		case <-ctx.Done():
@@ -200,7 +201,7 @@ func (l *Ledger) tidy(ctx context.Context) {
 	l.poke() // a segment may be old enough to be sealed
 	l.tellLosses(ctx)
 	l.report(codeInbox, l.emptyInbox(ctx))
-	l.report(codeTiles, l.writeTiles(l.takeFresh()))
+	l.report(codeTiles, l.writeFresh(nil))
 	l.report(codeSeal, l.compressSealed(ctx))
 	l.report(codeRetention, errors.Join(l.trim(ctx), l.trimTorn()))
 }

@@ -8,8 +8,11 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/assaypdp/assay/pdp"
 )
@@ -504,5 +507,41 @@ func TestWhatCommandsLeftWaitsForTheDiskOnce(t *testing.T) {
 	left, err := mustReader(t, dir).InboxWaiting()
 	if all := readAll(t, mustReader(t, dir), 0, -1); len(all) != 1 || left != 0 || err != nil {
 		t.Errorf("%d records, %d left, %v", len(all), left, err)
+	}
+}
+
+// fullDisk puts nothing once it is full.
+type fullDisk struct {
+	quickDisk
+	full *atomic.Bool
+}
+
+func (d fullDisk) put(path string, data []byte, lasting bool) error {
+	if d.full.Load() {
+		return errors.New("no space left")
+	}
+	return d.quickDisk.put(path, data, lasting)
+}
+
+func TestTilesThatCouldNotBeWrittenAreWrittenLater(t *testing.T) {
+	dir := t.TempDir()
+	var full atomic.Bool
+	l := mustOpen(t, Config{Dir: dir, disk: fullDisk{full: &full}})
+	fill(t, l, 3*tileWidth)
+	full.Store(true)
+	for range 2 {
+		if err := l.writeFresh(nil); err == nil {
+			t.Fatal("a full disk took tiles")
+		}
+	}
+	full.Store(false)
+	fill(t, l, tileWidth)
+	if err := l.writeFresh(nil); err != nil {
+		t.Fatal(err)
+	}
+	for n := range int64(4) {
+		if _, err := os.Stat(l.path(tile{number: n, hashes: make([]tlog.Hash, tileWidth)}.path())); err != nil {
+			t.Error(err)
+		}
 	}
 }

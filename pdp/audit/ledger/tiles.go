@@ -24,28 +24,44 @@ func (t tile) data() []byte {
 	return data
 }
 
-// takeFresh gives the full tiles that nobody wrote yet.
-func (l *Ledger) takeFresh() []tile {
+// writeFresh writes the full tiles that nobody wrote yet, and then those of an edge. Who comes second waits for the first,
+// so that afterwards all tiles of the tree before are there. What could not be written is tried again.
+func (l *Ledger) writeFresh(edge []tile) error {
+	l.writing.Lock()
+	defer l.writing.Unlock()
 	l.treeMu.Lock()
-	defer l.treeMu.Unlock()
-	tiles := l.fresh
+	fresh := l.fresh
 	l.fresh = nil
-	return tiles
-}
-
-// writeTiles writes tiles, those of leaves without waiting for the disk: they are derived from records that are there.
-// The records under a higher one may be deleted already. A full tile makes its partial ones superfluous.
-func (l *Ledger) writeTiles(tiles []tile) error {
-	for _, t := range tiles {
-		path := l.path(t.path())
-		if err := l.config.disk.put(path, t.data(), t.level > 0 && len(t.hashes) == tileWidth); err != nil {
+	l.treeMu.Unlock()
+	for i, t := range fresh {
+		if err := l.writeTile(t); err != nil {
+			l.treeMu.Lock()
+			l.fresh = append(fresh[i:], l.fresh...)
+			l.fresh = l.fresh[:min(len(l.fresh), maxFreshTiles)]
+			l.treeMu.Unlock()
 			return err
 		}
-		if len(t.hashes) == tileWidth {
-			if err := os.RemoveAll(path + ".p"); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return err
-			}
+	}
+	for _, t := range edge {
+		if err := l.writeTile(t); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// writeTile writes a tile, one of leaves without waiting for the disk: it is derived from records that are there.
+// The records under a higher one may be deleted already. A full tile makes its partial ones superfluous.
+func (l *Ledger) writeTile(t tile) error {
+	path := l.path(t.path())
+	if err := l.config.disk.put(path, t.data(), t.level > 0 && len(t.hashes) == tileWidth); err != nil {
+		return err
+	}
+	if len(t.hashes) < tileWidth {
+		return nil
+	}
+	if err := os.RemoveAll(path + ".p"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	return nil
 }

@@ -221,6 +221,7 @@ func (l *Ledger) settleTile(t tile) error {
 
 // deleteSegment deletes records. The seal stays for as long as it is the one before the first segment that is left.
 func (l *Ledger) deleteSegment(s *seal) error {
+	l.forgetSum(s.First)
 	names := []string{segmentName(s.First, plainSuffix), segmentName(s.First, compressedSuffix)}
 	if previous, err := sealEndingAt(l.config.Dir, s.First); err == nil {
 		names = append(names, segmentName(previous.First, sealSuffix))

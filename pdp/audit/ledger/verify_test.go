@@ -83,7 +83,7 @@ func (s *sealedLog) write(n int, something string) {
 		}
 	}
 	s.settle(l, int64(n))
-	if err := l.writeTiles(append(l.takeFresh(), l.tree.partial()...)); err != nil {
+	if err := l.writeFresh(l.tree.partial()); err != nil {
 		s.Fatal(err)
 	}
 	mustClose(s, l)

@@ -27,7 +27,7 @@ func (l changeLog) RecordChange(ctx context.Context, c pdp.Change) error {
 	for _, given := range [...]struct{ name, value string }{
 		{"request_id", pdp.OriginOf(ctx).RequestID}, {"actor", actor}, {"actor_method", c.Actor.Method}, {"reason", c.Reason}, {"ticket", c.Ticket},
 	} {
-		if words := given.name == "reason" || given.name == "ticket"; words && (strings.Contains(given.value, "@") || mentions(given.value, c.About)) {
+		if words := given.name == "reason" || given.name == "ticket" || given.name == "request_id"; words && (strings.Contains(given.value, "@") || mentions(given.value, c.About)) {
 			given.value = "(left out: it may name a person)"
 		}
 		if given.value != "" {
