@@ -1,7 +1,7 @@
 # Everything a contributor runs. It needs Go, a C compiler (for the race detector) and make.
 
 GO      ?= go
-# What runs the tests; .ci/run sets test/tools/retest, which tries a test that fails a second time.
+# What runs the tests; .ci/run sets test/tools/retest, which gives packages in which a test failed a second try.
 TEST    := $(GO) test ./...
 BIN     := $(CURDIR)/bin
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)

@@ -72,7 +72,7 @@ const (
 	installTimeout = 10 * time.Minute
 	// launchTimeout is many times what a launch takes: 2 s, and 18 s beside five others on two processors.
 	launchTimeout = 90 * time.Second
-	// launches are tried: once in some hundred, on a busy machine, the program came to a stop before it was
+	// launches are tried: it was seen once, on a busy machine, that the program came to a stop before it was
 	// ready. What is tested is what Assay makes of its tokens, not that it starts.
 	launches = 3
 )

@@ -11,7 +11,6 @@ import (
 	"os"
 
 	"github.com/klauspost/compress/zstd"
-	"golang.org/x/mod/sumdb/tlog"
 )
 
 // frameBytes is how much of a segment one zstd frame holds. Frames can be unpacked each for itself, so one record is
@@ -123,27 +122,11 @@ func (l *Ledger) pack(ctx context.Context, s *seal, temporary string) error {
 	return errors.Join(err, out.Close())
 }
 
-// packLines packs record by record, each held against its hash and all against the seal, so that what is wrong is named.
+// packLines packs record by record, so that what is wrong is named.
 func (l *Ledger) packLines(ctx context.Context, s *seal, in io.Reader, p *packer) error {
-	before := tree{}
-	if s.First > 0 {
-		previous, err := sealEndingAt(l.config.Dir, s.First)
-		if err != nil {
-			return err
-		}
-		before = previous.tree()
-		before = before.clone()
-	}
-	found, err := scanLines(ctx, in, func(leaf tlog.Hash, line []byte) error {
-		before.add(leaf, func(tile) {})
-		return p.add(line)
-	})
-	if err != nil {
+	full := func(tile) error { return nil }
+	if _, err := walkSealed(ctx, l.config.Dir, s, in, p.add, full, "it is left as it is"); err != nil {
 		return err
-	}
-	if found.bad != nil || found.count != s.Count || before.root() != s.Root {
-		return &DamageError{Index: s.First + found.count, File: segmentName(s.First, plainSuffix), Offset: found.bytes,
-			What: "the segment is not what was sealed: it was altered since; it is left as it is", Advice: "see `assay audit verify`"}
 	}
 	return p.flush()
 }
@@ -200,34 +183,43 @@ func (p *packer) add(line []byte) error {
 func (p *packer) copy(ctx context.Context, in io.Reader, s *seal, want uint32) (good bool, err error) {
 	var sum uint32
 	space := make([]byte, 0, frameBytes+maxLineSize) // a frame that lacks a byte, and the longest line
-	for end := false; !end && err == nil; {
-		var n int
-		n, err = io.ReadFull(in, space[len(space):cap(space)])
-		read := space[len(space) : len(space)+n]
-		sum, space = crc32.Update(sum, castagnoli, read), space[:len(space)+n]
-		if end = errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF); end {
-			err = nil
+	for {
+		n, err := io.ReadFull(in, space[len(space):cap(space)])
+		last := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+		if err != nil && !last {
+			return false, err
 		}
-		for err == nil && len(space) > 0 {
-			whole := len(space)
-			if len(space) >= frameBytes {
-				if line := bytes.IndexByte(space[frameBytes-1:], '\n'); line >= 0 {
-					whole = frameBytes + line
-				}
-			}
-			if whole == len(space) && !end {
-				if len(space) == cap(space) {
-					return false, nil // no line is as long
-				}
-				break // more of the frame is to come
-			}
-			p.began, p.chunk = p.index, append(p.chunk, space[:whole]...)
+		space = space[:len(space)+n]
+		sum = crc32.Update(sum, castagnoli, space[len(space)-n:])
+		for end := frameEnd(space, last); end > 0; end = frameEnd(space, last) {
+			p.began, p.chunk = p.index, space[:end]
 			p.index += int64(bytes.Count(p.chunk, []byte{'\n'}))
-			err = errors.Join(p.flush(), ctx.Err())
-			space = space[:copy(space, space[whole:])]
+			if err := errors.Join(p.flush(), ctx.Err()); err != nil {
+				return false, err
+			}
+			space = space[:copy(space, space[end:])]
+		}
+		if last {
+			return sum == want && p.index == s.First+s.Count && p.offset == s.Bytes, nil
+		}
+		if len(space) == cap(space) {
+			return false, nil // no line is as long
 		}
 	}
-	return sum == want && p.index == s.First+s.Count && p.offset == s.Bytes, err
+}
+
+// frameEnd is where the frame ends that begins with text: behind the line that fills it, or with the last of a file; 0 where
+// more of it is to come.
+func frameEnd(text []byte, last bool) int {
+	if len(text) >= frameBytes {
+		if line := bytes.IndexByte(text[frameBytes-1:], '\n'); line >= 0 {
+			return frameBytes + line
+		}
+	}
+	if last {
+		return len(text)
+	}
+	return 0
 }
 
 func (p *packer) flush() error {

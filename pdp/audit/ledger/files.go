@@ -208,3 +208,15 @@ func sealEndingAt(dir string, end int64) (*seal, error) {
 	}
 	return nil, fmt.Errorf("no seal ends at record %d", end)
 }
+
+// treeBefore is the tree over all records before a segment's first, from the seal of the segment before it.
+func treeBefore(dir string, first int64) (tree, error) {
+	if first == 0 {
+		return tree{}, nil
+	}
+	s, err := sealEndingAt(dir, first)
+	if err != nil {
+		return tree{}, err
+	}
+	return s.tree(), nil
+}

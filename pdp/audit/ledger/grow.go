@@ -10,7 +10,8 @@ import (
 )
 
 // maxFreshTiles bounds the full tiles that wait to be written, 8 KiB each; what is dropped beyond it, readers make from
-// the records. As many as tilesAtOnce are written at once, fewer each second and before a checkpoint: to make a file between two syncs of the log takes an ext4 journal 300 µs, five times as much as among others.
+// the records. As many as tilesAtOnce are written at once, fewer each second and before a checkpoint: to make a file
+// between two syncs of the log takes an ext4 journal 300 µs, five times as much as among others.
 const (
 	maxFreshTiles = 2048
 	tilesAtOnce   = 256

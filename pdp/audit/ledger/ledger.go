@@ -51,16 +51,16 @@ type Ledger struct {
 
 	size atomic.Int64 // records on disk for good
 
-	// The tree, under treeMu; it has what size counts by the time that an append returns.
-	treeMu sync.Mutex
-	tree   tree
-	fresh  []tile // full tiles not yet written, at most maxFreshTiles
+	// The tree, under treeMu; it has what size counts by the time that an append returns. Whoever writes tiles holds writing,
+	// and takes treeMu after it.
+	writing sync.Mutex
+	treeMu  sync.Mutex
+	tree    tree
+	fresh   []tile // full tiles not yet written, at most maxFreshTiles
 
-	tiles chan struct{} // capacity 1: fresh has many
-
-	writing sync.Mutex // of tiles; before treeMu
-	marked  markedState
-	notes   noteState
+	tiles  chan struct{} // capacity 1: fresh is not to wait for the next second
+	marked markedState
+	notes  noteState
 }
 
 // Open takes the lock of a ledger's folder, brings the folder into order after a crash and begins to take records.

@@ -80,7 +80,7 @@ func (c *Config) startOfScan(segments []segmentPath, last *checkpoint) (int, tre
 		at--
 	}
 	for ; ; at-- {
-		before, err := c.treeBefore(segments, at)
+		before, err := treeBefore(c.Dir, segments[at].first)
 		if err == nil {
 			return at, before, nil
 		}
@@ -89,18 +89,6 @@ func (c *Config) startOfScan(segments []segmentPath, last *checkpoint) (int, tre
 				What: fmt.Sprintf("the log begins here, but what came before is neither here nor sealed (%v)", err)}
 		}
 	}
-}
-
-func (c *Config) treeBefore(segments []segmentPath, at int) (tree, error) {
-	first := segments[at].first
-	if first == 0 {
-		return tree{}, nil
-	}
-	s, err := sealEndingAt(c.Dir, first)
-	if err != nil {
-		return tree{}, err
-	}
-	return s.tree(), nil
 }
 
 // scanSegment reads one segment behind what r knows. Only the newest one may end badly.

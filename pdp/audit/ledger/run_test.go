@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -510,31 +509,24 @@ func TestWhatCommandsLeftWaitsForTheDiskOnce(t *testing.T) {
 	}
 }
 
-// fullDisk puts nothing once it is full.
-type fullDisk struct {
-	quickDisk
-	full *atomic.Bool
-}
-
-func (d fullDisk) put(path string, data []byte, lasting bool) error {
-	if d.full.Load() {
-		return errors.New("no space left")
-	}
-	return d.quickDisk.put(path, data, lasting)
-}
-
 func TestTilesThatCouldNotBeWrittenAreWrittenLater(t *testing.T) {
-	dir := t.TempDir()
-	var full atomic.Bool
-	l := mustOpen(t, Config{Dir: dir, disk: fullDisk{full: &full}})
-	fill(t, l, 3*tileWidth)
-	full.Store(true)
-	for range 2 {
-		if err := l.writeFresh(nil); err == nil {
-			t.Fatal("a full disk took tiles")
+	d := &faultyDisk{synced: map[string]int64{}}
+	l := mustOpen(t, Config{Dir: t.TempDir(), disk: d})
+	fail := func(every bool) {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if d.failAt, d.crash = 0, every; every {
+			d.failAt = d.steps + 1
 		}
 	}
-	full.Store(false)
+	fill(t, l, 3*tileWidth)
+	fail(true)
+	for range 2 {
+		if err := l.writeFresh(nil); !errors.Is(err, errFault) {
+			t.Fatalf("error %v, want %v", err, errFault)
+		}
+	}
+	fail(false)
 	fill(t, l, tileWidth)
 	if err := l.writeFresh(nil); err != nil {
 		t.Fatal(err)

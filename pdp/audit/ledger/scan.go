@@ -69,6 +69,29 @@ func scanLines(ctx context.Context, in io.Reader, take func(leaf tlog.Hash, line
 	}
 }
 
+// walkSealed reads a sealed segment, gives each line to take and each tile that it fills to full, and answers with the tree
+// behind it. Each record is held against its hash and all of them against the seal: what is wrong is named in a
+// *DamageError, which tells what is not done with such a segment.
+func walkSealed(ctx context.Context, dir string, s *seal, in io.Reader, take func(line []byte) error, full func(tile) error, undone string) (tree, error) {
+	t, err := treeBefore(dir, s.First)
+	if err != nil {
+		return t, err
+	}
+	var failed error
+	found, err := scanLines(ctx, in, func(leaf tlog.Hash, line []byte) error {
+		t.add(leaf, func(filled tile) { failed = errors.Join(failed, full(filled)) })
+		return errors.Join(failed, take(line))
+	})
+	if err != nil {
+		return t, err
+	}
+	if found.bad != nil || found.count != s.Count || t.root() != s.Root {
+		return t, &DamageError{Index: s.First + found.count, File: segmentName(s.First, plainSuffix), Offset: found.bytes,
+			What: "the segment is not what was sealed: it was altered since; " + undone, Advice: "see `assay audit verify`"}
+	}
+	return t, nil
+}
+
 // eventTime is the "timestamp" of a record, zero if it has none that can be read.
 //
 // Every record is looked at so when its segment is sealed, so the usual place is tried before the whole is decoded: the

@@ -172,32 +172,16 @@ func tornAt(name string) (time.Time, bool) {
 
 // settleTiles makes the tiles over a segment's records durable, writing those that are missing or wrong.
 func (l *Ledger) settleTiles(ctx context.Context, s *seal) error {
-	before := tree{}
-	if s.First > 0 {
-		previous, err := sealEndingAt(l.config.Dir, s.First)
-		if err != nil {
-			return err
-		}
-		before = previous.tree()
-		before = before.clone()
-	}
 	in, err := openSegment(l.config.Dir, s.First)
 	if err != nil {
 		return err
 	}
-	var failed error
-	found, err := scan(ctx, in, func(leaf tlog.Hash, _ []byte) error {
-		before.add(leaf, func(t tile) { failed = errors.Join(failed, l.settleTile(t)) })
-		return failed
-	})
+	take := func([]byte) error { return nil }
+	behind, err := walkSealed(ctx, l.config.Dir, s, in, take, l.settleTile, "it is not deleted")
 	if err = errors.Join(err, in.Close()); err != nil {
 		return err
 	}
-	if found.bad != nil || found.count != s.Count || before.root() != s.Root {
-		return &DamageError{Index: s.First + found.count, File: segmentName(s.First, plainSuffix), Offset: found.bytes,
-			What: "the segment is not what was sealed: it was altered since; it is not deleted", Advice: "see `assay audit verify`"}
-	}
-	for _, t := range before.partial() {
+	for _, t := range behind.partial() {
 		if t.level > 0 { // what is under it is about to go
 			if err := l.settleTile(t); err != nil {
 				return err

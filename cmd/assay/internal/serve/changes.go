@@ -24,10 +24,14 @@ func (l changeLog) RecordChange(ctx context.Context, c pdp.Change) error {
 	if issuer, _, bearer := strings.Cut(actor, " "); bearer && c.Kind == pdp.AccessRefused { // anybody's token will do for that
 		actor = issuer
 	}
-	for _, given := range [...]struct{ name, value string }{
-		{"request_id", pdp.OriginOf(ctx).RequestID}, {"actor", actor}, {"actor_method", c.Actor.Method}, {"reason", c.Reason}, {"ticket", c.Ticket},
+	for _, given := range [...]struct {
+		name, value string
+		words       bool // somebody's own, who may name a person
+	}{
+		{"request_id", pdp.OriginOf(ctx).RequestID, true}, {"actor", actor, false}, {"actor_method", c.Actor.Method, false},
+		{"reason", c.Reason, true}, {"ticket", c.Ticket, true},
 	} {
-		if words := given.name == "reason" || given.name == "ticket" || given.name == "request_id"; words && (strings.Contains(given.value, "@") || mentions(given.value, c.About)) {
+		if given.words && (strings.Contains(given.value, "@") || mentions(given.value, c.About)) {
 			given.value = "(left out: it may name a person)"
 		}
 		if given.value != "" {
