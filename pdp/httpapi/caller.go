@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"crypto/x509"
 	"errors"
 	"net/http"
@@ -183,7 +184,7 @@ func (a *API) undecided(x *exchange, err error) error {
 		// Before the other question: the deadline of the body's reading, which is this one, ends the watch for a caller that
 		// goes away, and looks like one.
 		p = problemf(timedOut, "no decision within %s; ask again", a.c.Timeout).retry(retryAfter)
-	case x.r.Context().Err() != nil:
+	case errors.Is(x.ctx.Err(), context.Canceled):
 		p = &problem{problemType: problemType{"gone", "The caller went away", status499}, cause: err}
 	case x.ctx.Err() != nil:
 		p = problemf(timedOut, "no decision within %s; ask again", a.c.Timeout).retry(retryAfter)

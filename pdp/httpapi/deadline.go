@@ -11,12 +11,13 @@ import (
 
 // deadline is a context that ends at a time, as context.WithDeadline's does, but makes its timer only
 // when somebody first waits for Done. Most decisions are made of what is in memory and wait for nothing:
-// for them a deadline costs a look at the clock, not a timer.
+// for them a deadline costs a look at the clock, not a timer. Nor is their connection watched for a caller that leaves.
 type deadline struct {
 	context.Context
 	at     time.Time
 	now    func() time.Time
 	caller *pdp.Caller // whose request this is, once that is known
+	conn   *watched    // nil where net/http watches by itself
 	id     string      // the request's, and its header
 	header http.Header
 
@@ -55,6 +56,8 @@ func (d *deadline) Done() <-chan struct{} {
 		d.real, d.stop = context.WithTimeout(d.Context, d.at.Sub(d.now()))
 		if d.closed {
 			d.stop()
+		} else if d.conn != nil {
+			d.conn.want(d.stop)
 		}
 	}
 	return d.real.Done()

@@ -50,6 +50,9 @@ func (rt *route) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x.route, x.w, x.r, x.start = rt, w, r, a.c.Now()
 	x.id = a.requestID(r)
 	deadline := deadline{Context: r.Context(), at: x.start.Add(a.c.Timeout), now: a.c.Now, caller: &x.caller, id: x.id, header: r.Header}
+	if deadline.conn, _ = r.Context().Value(watchedKey{}).(*watched); deadline.conn != nil {
+		deadline.conn.begin()
+	}
 	x.ctx = &deadline
 	defer x.end(&deadline)
 
@@ -87,6 +90,9 @@ func (x *exchange) end(d *deadline) {
 		x.refuse(&problem{problemType: internal, detail: asProblem(nil).detail})
 	}
 	d.cancel()
+	if d.conn != nil {
+		d.conn.end()
+	}
 	if x.placed {
 		<-x.route.places
 	}

@@ -73,6 +73,7 @@ func NewServer(c ServerConfig) (*Server, error) {
 		MaxHeaderBytes:               orDefault(c.MaxHeader, 32<<10),
 		ErrorLog:                     slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
 		DisableGeneralOptionsHandler: true,
+		ConnContext:                  withWatched,
 	}
 	if c.TLS == nil {
 		return s, nil
@@ -143,7 +144,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 			served <- s.http.ServeTLS(l, "", "")
 			return
 		}
-		served <- s.http.Serve(l)
+		served <- s.http.Serve(watching{l})
 	}()
 	ticker := time.NewTicker(reloadEvery)
 	defer ticker.Stop()

@@ -1,0 +1,115 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"time"
+)
+
+// watched is a plain connection on which the caller's leaving is looked for only while somebody waits for it.
+//
+// net/http looks for it during every request: a goroutine reads one byte ahead, and its error cancels the request's context.
+// Beside an answer that waits for the log's disk, the goroutine, its read, its parking and its end take a tenth of
+// what a recorded decision costs both sides. So that read is answered with nothing, which ends it, and the same is begun here
+// when the deadline's Done is first asked for. TLS connections stay as they are, since net/http must see their type.
+type watched struct {
+	*net.TCPConn
+
+	mu       sync.Mutex
+	handling bool          // between begin and end
+	spared   bool          // net/http would read ahead: nothing of this request is left to be read
+	wanted   bool          // somebody waits
+	ended    chan struct{} // closed with the goroutine that reads ahead; nil where there is none
+
+	// What that goroutine read, of the caller's next request. Nobody else reads the connection before it has ended.
+	early    [1]byte
+	hasEarly bool
+}
+
+type watchedKey struct{}
+
+// watching gives each connection its watch.
+type watching struct{ net.Listener }
+
+func (l watching) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if plain, ok := c.(*net.TCPConn); ok {
+		return &watched{TCPConn: plain}, err
+	}
+	return c, err
+}
+
+func withWatched(ctx context.Context, c net.Conn) context.Context {
+	if c, ok := c.(*watched); ok {
+		return context.WithValue(ctx, watchedKey{}, c)
+	}
+	return ctx
+}
+
+// Read implements net.Conn.
+func (c *watched) Read(p []byte) (int, error) {
+	if len(p) == 1 && c.spare() {
+		return 0, nil
+	}
+	if c.hasEarly && len(p) > 0 {
+		c.hasEarly = false
+		return copy(p, c.early[:]), nil
+	}
+	return c.TCPConn.Read(p)
+}
+
+// spare tells whether net/http's look ahead is spared. Nothing else that it reads in a request asks for one byte.
+func (c *watched) spare() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.spared = c.handling && !c.wanted
+	return c.spared
+}
+
+// begin and end are called around each request.
+func (c *watched) begin() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.handling, c.spared, c.wanted = true, false, false
+}
+
+func (c *watched) end() {
+	c.mu.Lock()
+	c.handling = false
+	ended := c.ended
+	c.ended = nil
+	c.mu.Unlock()
+	if ended == nil {
+		return
+	}
+	_ = c.SetReadDeadline(time.Unix(1, 0)) // an error means that the connection is closed, and so the read over
+	<-ended
+	_ = c.SetReadDeadline(time.Time{})
+}
+
+// want has left called, at most once and before end returns, when the caller goes away.
+func (c *watched) want(left func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.handling || c.wanted {
+		return
+	}
+	c.wanted = true
+	if !c.spared {
+		return // net/http looks, once it has come so far, and cancels the request's context
+	}
+	ended := make(chan struct{})
+	c.ended = ended
+	go func() {
+		defer close(ended)
+		switch n, err := c.TCPConn.Read(c.early[:]); {
+		case n == 1:
+			c.hasEarly = true
+		case !errors.Is(err, os.ErrDeadlineExceeded):
+			left()
+		}
+	}()
+}

@@ -1,0 +1,172 @@
+package httpapi_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/assaypdp/assay/pdp"
+	"github.com/assaypdp/assay/pdp/httpapi"
+)
+
+// caller is one plain connection, on which requests are written as they are.
+type caller struct {
+	net.Conn
+	answers *bufio.Reader
+}
+
+func call(t *testing.T, address string) caller {
+	t.Helper()
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	return caller{conn, bufio.NewReader(conn)}
+}
+
+func asking(token string) string {
+	body := fmt.Sprintf(`{"token":%q}`, token)
+	return fmt.Sprintf("POST /decide HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+}
+
+func (c caller) send(t *testing.T, text string) {
+	t.Helper()
+	if _, err := c.Write([]byte(text)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (c caller) wants(t *testing.T, status int) {
+	t.Helper()
+	response, err := http.ReadResponse(c.answers, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, response.Body); err != nil {
+		t.Fatal(err)
+	}
+	if err := response.Body.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if response.StatusCode != status {
+		t.Errorf("status %d, not %d", response.StatusCode, status)
+	}
+}
+
+// readingAhead counts net/http's goroutines that look for a caller's leaving.
+func readingAhead() int {
+	stacks := make([]byte, 1<<20)
+	return strings.Count(string(stacks[:runtime.Stack(stacks, true)]), "ackgroundRead") // not begun yet: startBackgroundRead
+}
+
+// A decision that waits for nobody's context has no goroutine beside it.
+func TestNothingReadsAheadUntilSomebodyWaits(t *testing.T) {
+	g := newGate()
+	c := call(t, serve(t, httpapi.ServerConfig{API: build(t, func(c *httpapi.Config) { c.Decider, c.Timeout = g, time.Minute })}))
+	c.send(t, asking("a"))
+	<-g.entered
+	for began := time.Now(); readingAhead() > 0; time.Sleep(time.Millisecond) {
+		if time.Since(began) > 20*time.Second {
+			t.Fatal("net/http reads ahead of a decision")
+		}
+	}
+	close(g.open)
+	c.wants(t, 200)
+}
+
+// A caller who leaves ends what is waited for on his behalf, whenever the waiting begins.
+func TestACallerWhoLeavesWhileADecisionWaits(t *testing.T) {
+	for _, after := range []time.Duration{0, time.Millisecond, 60 * time.Millisecond} {
+		t.Run(after.String(), func(t *testing.T) {
+			entered, ended := make(chan struct{}), make(chan error, 1)
+			j := &judge{fn: func(ctx context.Context, _ *pdp.Request) (*pdp.Decision, error) {
+				time.Sleep(after)
+				done := ctx.Done()
+				close(entered)
+				<-done
+				ended <- ctx.Err()
+				return nil, ctx.Err()
+			}}
+			c := call(t, serve(t, httpapi.ServerConfig{API: build(t, func(c *httpapi.Config) { c.Decider, c.Timeout = j, time.Minute })}))
+			c.send(t, asking("a"))
+			<-entered
+			if err := c.Close(); err != nil {
+				t.Fatal(err)
+			}
+			select {
+			case err := <-ended:
+				if !errors.Is(err, context.Canceled) {
+					t.Errorf("ended by %v", err)
+				}
+			case <-time.After(30 * time.Second):
+				t.Fatal("nobody noticed")
+			}
+		})
+	}
+}
+
+// What a caller sends before the answer to what he sent before is answered in turn, whether or not somebody waits meanwhile, and
+// in however small pieces it comes; afterwards the connection is as any other.
+func TestRequestsThatComeBeforeTheAnswer(t *testing.T) {
+	waits := map[string]bool{"waits": true}
+	entered, open := make(chan struct{}), make(chan struct{})
+	j := &judge{fn: func(ctx context.Context, r *pdp.Request) (*pdp.Decision, error) {
+		if waits[r.Token] {
+			done := ctx.Done()
+			entered <- struct{}{}
+			select {
+			case <-open:
+			case <-done:
+				return nil, ctx.Err()
+			}
+		} else {
+			entered <- struct{}{}
+			<-open
+		}
+		return allowed(r), nil
+	}}
+	c := call(t, serve(t, httpapi.ServerConfig{API: build(t, func(c *httpapi.Config) { c.Decider, c.Timeout = j, time.Minute })}))
+	for round, first := range []string{"waits", "does not", "waits", "waits", "does not", "waits"} {
+		for _, second := range []string{asking("waits"), asking("does not"), "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"} {
+			c.send(t, asking(first))
+			<-entered
+			for i := 0; i < round; i++ { // the beginning in pieces
+				c.send(t, second[i:i+1])
+				time.Sleep(time.Millisecond)
+			}
+			c.send(t, second[round:])
+			open <- struct{}{}
+			c.wants(t, 200)
+			if strings.HasPrefix(second, "POST") {
+				<-entered
+				open <- struct{}{}
+			}
+			c.wants(t, 200)
+		}
+	}
+}
+
+// Where the time of a request is over, its caller is there still: he is answered, and may ask again.
+func TestAWatchEndsWithTheRequest(t *testing.T) {
+	j := &judge{fn: func(ctx context.Context, _ *pdp.Request) (*pdp.Decision, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}}
+	c := call(t, serve(t, httpapi.ServerConfig{API: build(t, func(c *httpapi.Config) { c.Decider, c.Timeout = j, 50*time.Millisecond })}))
+	for range 20 {
+		c.send(t, asking("a"))
+		c.wants(t, 503)
+	}
+}
