@@ -56,7 +56,6 @@ func (e *encoder) decision(r *Recorder, f *pdp.Facts, d *pdp.Decision, m *Mask) 
 	dst = strconv.AppendInt(append(dst, `},"time":`...), f.Time, 10)
 	dst = strconv.AppendBool(append(dst, `},"result":{"allow":`...), d.Allow)
 	dst = e.verdict(dst, f, d, m, parts)
-	dst = append(append(dst, `,"token":`...), parts.summary...)
 	dst = strconv.AppendInt(append(dst, `,"cache_for_seconds":`...), d.CacheForSeconds, 10)
 	dst = appendMember(dst, "supersedes", d.Supersedes)
 	dst = append(dst, '}')
@@ -75,7 +74,9 @@ func (e *encoder) decision(r *Recorder, f *pdp.Facts, d *pdp.Decision, m *Mask) 
 		dst = appendStrings(append(dst, `,"floor":`...), d.Vetoes)
 	}
 	dst = appendMember(dst, "mask", outcome)
-	dst = appendMember(dst, "mask_revision", m.Revision)
+	if m.Revision != d.PolicyRevision {
+		dst = appendMember(dst, "mask_revision", m.Revision)
+	}
 	dst = e.notes.appendCustom(dst)
 	e.record = append(dst, "}}}"...)
 	return nil

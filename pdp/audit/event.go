@@ -1,9 +1,6 @@
 package audit
 
-import (
-	"encoding/json"
-	"time"
-)
+import "time"
 
 // The paths of events, in the place where OPA writes which rule was asked.
 const (
@@ -162,29 +159,17 @@ func (r *Request) UnmarshalJSON(data []byte) error {
 }
 
 // Result is the decision as it was answered, without the claims that it released (input.token.claims has those that may
-// be written) and without messages, in which a rule's author could quote a claim: the code and the details say the same.
+// be written), without messages, in which a rule's author could quote a claim (the code and the details say the same), and
+// without the token's summary, which is of Input's Token and Verification.
 type Result struct {
-	Allow           bool         `json:"allow"`
-	Reasons         []Reason     `json:"reasons"`
-	Token           TokenSummary `json:"token"`
-	Obligations     Obligations  `json:"obligations"`
-	CacheForSeconds int64        `json:"cache_for_seconds"`
+	Allow           bool        `json:"allow"`
+	Reasons         []Reason    `json:"reasons"`
+	Obligations     Obligations `json:"obligations"`
+	CacheForSeconds int64       `json:"cache_for_seconds"`
 	// Released are the paths, with dots, of claims that the caller was given.
 	Released []string `json:"released,omitempty"`
 	// Supersedes is the id of a recorded allow that was not answered, since the token was found revoked meanwhile.
 	Supersedes string `json:"supersedes,omitempty"`
-}
-
-// TokenSummary is what the answer said of the token, masked as Token is.
-type TokenSummary struct {
-	Status    string      `json:"status"`
-	Kind      string      `json:"kind,omitempty"`
-	Algorithm string      `json:"alg,omitempty"`
-	KeyID     string      `json:"kid,omitempty"`
-	Type      string      `json:"typ,omitempty"`
-	Issuer    string      `json:"issuer,omitempty"`
-	TokenID   string      `json:"token_id,omitempty"`
-	ExpiresAt json.Number `json:"expires_at,omitempty"` // where the mask clears exp
 }
 
 // Obligations of the answer.
@@ -247,11 +232,9 @@ type Details struct {
 	CallerMethod string `json:"caller_method,omitempty"`
 	// LifetimeSeconds is exp - iat of a verified token that has both.
 	LifetimeSeconds *int64 `json:"lifetime_seconds,omitempty"`
-	// Key is the thumbprint of the key that verified the token.
-	Key string `json:"key,omitempty"`
 	// Floor are the codes of the reasons that Go's floor gave against a verified token, which no policy lifts.
 	Floor []string `json:"floor,omitempty"`
-	// Mask is MaskApplied or MaskFailed; MaskRevision says which mask.
+	// Mask is MaskApplied or MaskFailed; MaskRevision says which mask, where it is not of the bundles' revision.
 	Mask         string `json:"mask,omitempty"`
 	MaskRevision string `json:"mask_revision,omitempty"`
 	// Pseudonyms is PseudonymsUnavailable or empty.

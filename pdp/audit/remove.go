@@ -13,7 +13,7 @@ import (
 // to what they lie in, removes the rest.
 var kept = [][]string{
 	{"result", "allow"}, {"result", "reasons", "*", "code"}, {"result", "reasons", "*", "enforcement"},
-	{"input", "verification", "status"}, {"input", "time"},
+	{"input", "verification", "status"}, {"input", "verification", "key", "thumbprint"}, {"input", "time"},
 }
 
 // remove takes out of a record what JSON pointers below /input and /result lead to, and lists the pointers as erased. It

@@ -14,10 +14,9 @@ type tokenParts struct {
 	// epoch is Pseudonyms.Epoch as of when it was encoded; empty where there was no key.
 	epoch string
 
-	input   []byte // "token":{…},"verification":{…}
-	summary []byte // the answer's token object
-	custom  []byte // ,"lifetime_seconds":…,"key":…
-	notes   notes
+	input  []byte // "token":{…},"verification":{…}
+	custom []byte // ,"lifetime_seconds":…
+	notes  notes
 
 	request *paths // of the mask, below input.request
 }
@@ -52,7 +51,6 @@ func (p *tokenParts) encode(pseudonyms Pseudonyms, m *Mask, at time.Time) error 
 	if err := p.encodeInput(w, named, header, id); err != nil {
 		return err
 	}
-	p.encodeSummary(named, header, id)
 	p.encodeCustom()
 	return nil
 }
@@ -174,25 +172,6 @@ func appendMember(dst []byte, name, value string) []byte {
 	return appendString(dst, value)
 }
 
-func (p *tokenParts) encodeSummary(named *paths, header [5][]byte, id []byte) {
-	t, v := p.of, p.found
-	dst := appendString([]byte(`{"status":`), string(v.Status))
-	dst = appendMember(dst, "kind", t.Kind)
-	for _, i := range [...]int{0, 2, 3} { // alg, kid, typ
-		dst = append(dst, header[i]...)
-	}
-	if v.Verified() {
-		dst = appendMember(dst, "issuer", v.Trust.Issuer.ID)
-		if id != nil {
-			dst = append(append(dst, `,"token_id":`...), id...)
-		}
-		if t.ExpiresAt != nil && named.at("exp").under(erased) == cleared {
-			dst = append(append(dst, `,"expires_at":`...), t.ExpiresAt.String()...)
-		}
-	}
-	p.summary = append(dst, '}')
-}
-
 func (p *tokenParts) encodeCustom() {
 	t, v := p.of, p.found
 	if !v.Verified() {
@@ -201,5 +180,4 @@ func (p *tokenParts) encodeCustom() {
 	if t.ExpiresAt != nil && t.IssuedAt != nil {
 		p.custom = strconv.AppendInt(append(p.custom, `,"lifetime_seconds":`...), t.ExpiresAt.Floor()-t.IssuedAt.Floor(), 10)
 	}
-	p.custom = appendMember(p.custom, "key", v.Key.Thumbprint)
 }

@@ -79,7 +79,8 @@ func TestNothingReadsAheadUntilSomebodyWaits(t *testing.T) {
 	<-g.entered
 	for began := time.Now(); readingAhead() > 0; time.Sleep(time.Millisecond) {
 		if time.Since(began) > 20*time.Second {
-			t.Fatal("net/http reads ahead of a decision")
+			t.Error("net/http reads ahead of a decision")
+			break
 		}
 	}
 	close(g.open)

@@ -45,7 +45,7 @@ func (f *fields) decoded(e *audit.Event) {
 	*f = fields{reasons: f.reasons[:0], controls: f.controls[:0]}
 	f.time = nanoseconds(e.Timestamp)
 	f.kind, f.decisionID, f.caller, f.revision = []byte(e.Custom.Assay.Kind), []byte(e.DecisionID), []byte(e.RequestedBy), []byte(e.Revision())
-	f.key, f.maskFailed, f.latency = []byte(e.Custom.Assay.Key), e.Custom.Assay.Mask == audit.MaskFailed, e.Metrics.HandlerNS
+	f.maskFailed, f.latency = e.Custom.Assay.Mask == audit.MaskFailed, e.Metrics.HandlerNS
 	if e.Custom.Assay.LifetimeSeconds != nil {
 		f.lifetime = *e.Custom.Assay.LifetimeSeconds
 	}
@@ -55,6 +55,9 @@ func (f *fields) decoded(e *audit.Event) {
 	}
 	if e.Input.Verification != nil {
 		f.status, f.issuer = []byte(e.Input.Verification.Status), []byte(e.Input.Verification.Issuer)
+		if key := e.Input.Verification.Key; key != nil {
+			f.key = []byte(key.Thumbprint)
+		}
 	}
 	if e.Input.Request != nil {
 		f.audience, f.tokenType = []byte(e.Input.Request.Audience), []byte(e.Input.Request.TokenType)
@@ -182,8 +185,6 @@ func (f *fields) custom(s *scanner) {
 			switch string(name) {
 			case "kind":
 				f.kind = s.textOrNull()
-			case "key":
-				f.key = s.textOrNull()
 			case "lifetime_seconds":
 				f.lifetime = s.integer()
 			case "mask":

@@ -7,16 +7,7 @@ func (f *fields) input(s *scanner) {
 		case "token":
 			f.token(s)
 		case "verification":
-			s.object(func(name []byte) {
-				switch string(name) {
-				case "status":
-					f.status = s.textOrNull()
-				case "issuer":
-					f.issuer = s.textOrNull()
-				default:
-					s.skip()
-				}
-			})
+			f.verification(s)
 		case "request":
 			s.object(func(name []byte) {
 				switch string(name) {
@@ -30,6 +21,27 @@ func (f *fields) input(s *scanner) {
 			})
 		case "change":
 			f.change(s)
+		default:
+			s.skip()
+		}
+	})
+}
+
+func (f *fields) verification(s *scanner) {
+	s.object(func(name []byte) {
+		switch string(name) {
+		case "status":
+			f.status = s.textOrNull()
+		case "issuer":
+			f.issuer = s.textOrNull()
+		case "key":
+			s.object(func(name []byte) {
+				if string(name) == "thumbprint" {
+					f.key = s.textOrNull()
+				} else {
+					s.skip()
+				}
+			})
 		default:
 			s.skip()
 		}

@@ -84,7 +84,9 @@ func TestScannerAgreesWithTheDecoder(t *testing.T) {
 		agree(t, record)
 		agree(t, shuffled(random, "", record))
 	}
-	agree(t, []byte(`{"path":"x","bundles":null,"input":null,"result":null,"metrics":{},"requested_by":null,"custom":{"assay":{"kind":"k","lifetime_seconds":null,"key":null}}}`))
+	agree(t, []byte(`{"path":"x","bundles":null,"input":null,"result":null,"metrics":{},"requested_by":null,"custom":{"assay":{"kind":"k","lifetime_seconds":null}}}`))
+	agree(t, []byte(`{"path":"x","input":{"verification":{"key":null}},"custom":{"assay":{"kind":"k"}}}`))
+	agree(t, []byte(`{"path":"x","input":{"verification":{"key":{"kid":"a","thumbprint":null}}},"custom":{"assay":{"kind":"k"}}}`))
 	agree(t, []byte(`{"path":"x","custom":{"assay":{"kind":"k"}},"input":{"token":{"claims":{"sub":["a"],"azp":1,"client_id":{"a":"b"}}}},"result":{"reasons":[{}]}}`))
 }
 

@@ -159,13 +159,14 @@ func randomEvent(random *rand.Rand, i int) *audit.Event {
 	}
 	lifetime := int64(random.IntN(4000) - 10)
 	e.Path, e.Custom.Assay = audit.DecisionPath, audit.Details{
-		Kind: audit.KindDecision, LifetimeSeconds: &lifetime, Key: pick(random, "k1", "k2"), Mask: pick(random, audit.MaskApplied, audit.MaskApplied, audit.MaskFailed),
+		Kind: audit.KindDecision, LifetimeSeconds: &lifetime, Mask: pick(random, audit.MaskApplied, audit.MaskApplied, audit.MaskFailed),
 	}
 	e.Metrics.HandlerNS = random.Int64N(1e7)
 	e.Input.Token = &audit.Token{Algorithm: pick(random, "ES256", "PS256"), Claims: map[string]any{
 		pick(random, "client_id", "azp"): pick(random, "web", "mobile", "é\u2028\n"), "sub": fmt.Sprintf("p:2026-10.v1:%022d", random.IntN(50)), "nested": map[string]any{"}": []any{"{\"", 1.5, nil}},
 	}}
-	e.Input.Verification = &audit.Verification{Status: pick(random, "verified", "key_unknown"), Issuer: pick(random, "https://idp.example", "https://b.example")}
+	e.Input.Verification = &audit.Verification{Status: pick(random, "verified", "key_unknown"), Issuer: pick(random, "https://idp.example", "https://b.example"),
+		Key: &audit.Key{Thumbprint: pick(random, "k1", "k2"), ID: "1"}}
 	e.Input.Request = &audit.Request{Audience: pick(random, "orders", "billing"), TokenType: "access_token"}
 	e.Result = &audit.Result{Allow: random.IntN(3) > 0, Supersedes: pick(random, "", "", "", "01ABC")}
 	for range random.IntN(3) {
