@@ -64,7 +64,7 @@ func (e *encoder) change(r *Recorder, c *pdp.Change, by pdp.Origin) {
 	}
 	dst = e.notes.append(append(dst, "}}"...))
 	dst = w.actor(dst, c)
-	dst = c.At.UTC().AppendFormat(append(dst, `,"timestamp":"`...), timestampLayout)
+	dst = appendTimestamp(append(dst, `,"timestamp":"`...), c.At)
 	dst = appendString(append(dst, `","metrics":{},"custom":{"assay":{"kind":`...), string(c.Kind))
 	if !mentions(by.RequestID, c.About.Value) { // the caller chose it
 		dst = appendMember(dst, "request_id", by.RequestID)
