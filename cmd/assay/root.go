@@ -36,8 +36,13 @@ Exit codes: 0 done (decide: allow), 1 the answer is no (decide: deny; config che
 	return root
 }
 
-// readableFlag says of a value that is no number that it is none, in place of which function of Go's refused it.
+// readableFlag says of a value that is no number that it is none, in place of which function of Go's refused it, and where an
+// argument goes that looks like a flag: one of 64 thumbprints begins with a hyphen.
 func readableFlag(err error) error {
+	var unknown *pflag.NotExistError
+	if errors.As(err, &unknown) && unknown.GetSpecifiedShortnames() != "" {
+		return fmt.Errorf("%w; if that is no flag but a value, put it last, behind --", err)
+	}
 	var invalid *pflag.InvalidValueError
 	var number *strconv.NumError
 	if !errors.As(err, &invalid) || !errors.As(err, &number) {

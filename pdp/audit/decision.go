@@ -28,8 +28,8 @@ type verdictPart struct {
 	notes   notes
 }
 
-// appendTimestamp writes RFC 3339 in UTC with nine digits of a second. Only without a fraction has package time a way of its own
-// for that format; any other is interpreted letter by letter.
+// appendTimestamp writes RFC 3339 in UTC with nine digits of a second. Package time has a fast way for RFC3339, and for
+// RFC3339Nano, which leaves zeros out; other layouts it interprets letter by letter.
 func appendTimestamp(dst []byte, at time.Time) []byte {
 	at = at.UTC()
 	dst = at.AppendFormat(dst, time.RFC3339)

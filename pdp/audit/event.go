@@ -234,7 +234,7 @@ type Details struct {
 	LifetimeSeconds *int64 `json:"lifetime_seconds,omitempty"`
 	// Floor are the codes of the reasons that Go's floor gave against a verified token, which no policy lifts.
 	Floor []string `json:"floor,omitempty"`
-	// Mask is MaskApplied or MaskFailed; MaskRevision says which mask, where it is not of the bundles' revision.
+	// Mask is MaskApplied or MaskFailed; MaskRevision says which mask was applied, unless it is that of the bundles' revision.
 	Mask         string `json:"mask,omitempty"`
 	MaskRevision string `json:"mask_revision,omitempty"`
 	// Pseudonyms is PseudonymsUnavailable or empty.

@@ -17,7 +17,7 @@ type deadline struct {
 	at     time.Time
 	now    func() time.Time
 	caller *pdp.Caller // whose request this is, once that is known
-	conn   *watched    // nil where net/http watches by itself
+	conn   *watched    // nil where net/http watches every request
 	id     string      // the request's, and its header
 	header http.Header
 
@@ -63,6 +63,7 @@ func (d *deadline) Done() <-chan struct{} {
 	return d.real.Done()
 }
 
+// Err does not look for a caller who left before somebody asked for Done.
 func (d *deadline) Err() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -201,7 +201,7 @@ func (x *exchange) takePlace() error {
 			a.waiting.Add(-1)
 			x.placed = true
 			return nil
-		case <-x.r.Context().Done():
+		case <-x.ctx.Done():
 		case <-timer.C:
 		}
 	}

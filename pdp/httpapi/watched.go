@@ -20,11 +20,13 @@ type watched struct {
 
 	mu       sync.Mutex
 	handling bool          // between begin and end
-	spared   bool          // net/http would read ahead: nothing of this request is left to be read
+	read     bool          // net/http has lifted the deadline of reading: the request is read to its end
+	spared   bool          // net/http's look ahead was
 	wanted   bool          // somebody waits
 	ended    chan struct{} // closed with the goroutine that reads ahead; nil where there is none
 
-	// What that goroutine read, of the caller's next request. Nobody else reads the connection before it has ended.
+	// What that goroutine read, of the caller's next request, until the next read asks for it. Nobody else reads the connection
+	// before the goroutine has ended.
 	early    [1]byte
 	hasEarly bool
 }
@@ -51,29 +53,39 @@ func withWatched(ctx context.Context, c net.Conn) context.Context {
 
 // Read implements net.Conn.
 func (c *watched) Read(p []byte) (int, error) {
-	if len(p) == 1 && c.spare() {
-		return 0, nil
-	}
 	if c.hasEarly && len(p) > 0 {
 		c.hasEarly = false
 		return copy(p, c.early[:]), nil
 	}
+	if len(p) == 1 && c.spare() {
+		return 0, nil
+	}
 	return c.TCPConn.Read(p)
 }
 
-// spare tells whether net/http's look ahead is spared. Nothing else that it reads in a request asks for one byte.
+// spare tells whether a read of one byte is net/http's look ahead, and is spared. It lifts the deadline of reading before it
+// looks, and only then, while a request is handled; a body of which the last byte is asked for has one.
 func (c *watched) spare() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.spared = c.handling && !c.wanted
+	c.spared = c.handling && c.read && !c.wanted
+	c.read = false
 	return c.spared
+}
+
+// SetReadDeadline implements net.Conn.
+func (c *watched) SetReadDeadline(t time.Time) error {
+	c.mu.Lock()
+	c.read = c.handling && t.IsZero()
+	c.mu.Unlock()
+	return c.TCPConn.SetReadDeadline(t)
 }
 
 // begin and end are called around each request.
 func (c *watched) begin() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.handling, c.spared, c.wanted = true, false, false
+	c.handling, c.read, c.spared, c.wanted = true, false, false, false
 }
 
 func (c *watched) end() {
@@ -85,9 +97,9 @@ func (c *watched) end() {
 	if ended == nil {
 		return
 	}
-	_ = c.SetReadDeadline(time.Unix(1, 0)) // an error means that the connection is closed, and so the read over
+	_ = c.TCPConn.SetReadDeadline(time.Unix(1, 0)) // an error means that the connection is closed, and so the read over
 	<-ended
-	_ = c.SetReadDeadline(time.Time{})
+	_ = c.TCPConn.SetReadDeadline(time.Time{})
 }
 
 // want has left called, at most once and before end returns, when the caller goes away.
@@ -99,7 +111,7 @@ func (c *watched) want(left func()) {
 	}
 	c.wanted = true
 	if !c.spared {
-		return // net/http looks, once it has come so far, and cancels the request's context
+		return // net/http looks, or will, and cancels the request's context
 	}
 	ended := make(chan struct{})
 	c.ended = ended

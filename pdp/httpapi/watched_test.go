@@ -159,6 +159,53 @@ func TestRequestsThatComeBeforeTheAnswer(t *testing.T) {
 	}
 }
 
+// What came early stays in its place where more than one request is ahead of it: the first two come in one piece, the third while
+// the first waits.
+func TestAThirdRequestBeforeTheFirstAnswer(t *testing.T) {
+	entered, open := make(chan string), make(chan struct{})
+	j := &judge{fn: func(ctx context.Context, r *pdp.Request) (*pdp.Decision, error) {
+		time.Sleep(20 * time.Millisecond) // for net/http's look ahead to be spared
+		done := ctx.Done()
+		entered <- r.Token
+		select {
+		case <-open:
+		case <-done:
+			return nil, ctx.Err()
+		}
+		return allowed(r), nil
+	}}
+	c := call(t, serve(t, httpapi.ServerConfig{API: build(t, func(c *httpapi.Config) { c.Decider, c.Timeout = j, time.Minute })}))
+	for range 3 {
+		c.send(t, asking("a")+asking("b"))
+		third := asking("c")
+		for i, want := range []string{"a", "b", "c"} {
+			if got := <-entered; got != want {
+				t.Fatalf("%q is asked about in place of %q", got, want)
+			}
+			if i == 0 {
+				c.send(t, third)
+			}
+			time.Sleep(20 * time.Millisecond) // for the watch to read of it
+			open <- struct{}{}
+			c.wants(t, 200)
+		}
+	}
+}
+
+// A body of which net/http asks for the last byte alone, since its buffer is full but for that, is read like any other.
+func TestABodyWhoseLastByteIsReadAlone(t *testing.T) {
+	const buffer = 4096 // of net/http
+	c := call(t, serve(t, httpapi.ServerConfig{API: build(t, nil)}))
+	body := `{"token":"a"}`
+	c.send(t, fmt.Sprintf("POST /decide HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n", len(body), body))
+	time.Sleep(50 * time.Millisecond)
+	trailer := "X: " + strings.Repeat("a", buffer-len("X: \r\n\r\n")) + "\r\n\r\n"
+	c.send(t, trailer[:buffer-1])
+	time.Sleep(50 * time.Millisecond)
+	c.send(t, trailer[buffer-1:])
+	c.wants(t, 200)
+}
+
 // Where the time of a request is over, its caller is there still: he is answered, and may ask again.
 func TestAWatchEndsWithTheRequest(t *testing.T) {
 	j := &judge{fn: func(ctx context.Context, _ *pdp.Request) (*pdp.Decision, error) {

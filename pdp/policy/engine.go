@@ -97,12 +97,10 @@ func (e *Engine) Evaluate(ctx context.Context, f *pdp.Facts) (pdp.Verdict, error
 			return verdict, nil
 		}
 	}
-	select {
-	case e.turns <- struct{}{}:
-		defer func() { <-e.turns }()
-	case <-ctx.Done():
-		return pdp.Verdict{}, context.Cause(ctx)
+	if err := TakeTurn(ctx, e.turns); err != nil {
+		return pdp.Verdict{}, err
 	}
+	defer func() { <-e.turns }()
 	began := e.c.Now()
 	verdict, err := r.evaluate(ctx, &cutOff{ctx: ctx, now: e.c.Now, deadline: began.Add(e.c.Timeout)}, f)
 	took := e.c.Now().Sub(began)
@@ -136,4 +134,20 @@ func (e *Engine) failed(r *Revision, took time.Duration, err error) pdp.Verdict 
 		reason = pdp.NewFloorReason("policy.undefined", "the policy gave no usable verdict", nil)
 	}
 	return pdp.Verdict{Reasons: []pdp.Reason{*reason}, Revision: r.id}
+}
+
+// TakeTurn takes one of the places in turns, or answers with ctx's cause. It asks for ctx's Done only where there is none free,
+// since to be told of its end costs a request a timer and a watch.
+func TakeTurn(ctx context.Context, turns chan<- struct{}) error {
+	select {
+	case turns <- struct{}{}:
+		return nil
+	default:
+	}
+	select {
+	case turns <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }

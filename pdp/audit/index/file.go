@@ -25,7 +25,7 @@ import (
 //
 // Nothing is compressed: a row takes some 35 bytes, most of them random, beside the 1000 of its record, and a checksum
 // and a loop read them faster than a decompressor.
-var magic = [8]byte{'A', 's', 's', 'a', 'y', 'I', 'x', 1}
+var magic = [8]byte{'A', 's', 's', 'a', 'y', 'I', 'x', 2}
 
 const (
 	headerBytes  = len(magic) + 4

@@ -219,9 +219,6 @@ func (l *Ledger) expect(settled int) bool {
 	queued := l.queued()
 	l.callers = max(settled+queued, l.callers*7/8)
 	l.target = l.callers / 2
-	if l.callers >= manyCallers {
-		l.crowded = l.config.Now()
-	}
 	return l.callers >= manyCallers && queued < l.target
 }
 

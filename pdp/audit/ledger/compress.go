@@ -9,7 +9,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"time"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -28,35 +27,15 @@ type frame struct {
 	Offset int64 `json:"offset"`
 }
 
-// While many callers wait for the log, and until lull after that, compression leaves them the processors and mostPlain sealed
-// segments as they are: it takes 4 µs of a record's 70.
-const (
-	lull      = 10 * time.Second
-	mostPlain = 16
-)
-
-// plainToLeave is how many sealed segments may stay as they are for now: none where the disk may lack room.
-func (l *Ledger) plainToLeave() int {
-	if _, failing := l.problems.get(codeWrite); failing {
-		return 0
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if since := l.config.Now().Sub(l.crowded); since < 0 || since >= lull { // less than 0: the clock was put back
-		return 0
-	}
-	return mostPlain
-}
-
-// compressSealed compresses the segments that are sealed, oldest first, but the newest that are to be left. The compressed form
-// gets its name when it is on disk and was read back; only then the plain one goes, so at every moment one of them is whole.
-func (l *Ledger) compressSealed(ctx context.Context, left int) error {
+// compressSealed compresses the segments that are sealed. The compressed form gets its name when it is on disk and was
+// read back; only then the plain one goes, so at every moment one of them is whole.
+func (l *Ledger) compressSealed(ctx context.Context) error {
 	segments, err := listSegments(l.config.Dir)
 	if err != nil {
 		return err
 	}
-	for _, s := range segments[:max(0, len(segments)-1-left)] {
-		if !s.plain {
+	for i, s := range segments {
+		if i == len(segments)-1 || !s.plain {
 			continue
 		}
 		if !s.compressed {

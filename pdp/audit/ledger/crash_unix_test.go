@@ -64,7 +64,7 @@ func appendUnderLoad(dir string) error {
 	}()
 	go func() { // sealing's background work, oftener than Run does it
 		for {
-			if err := errors.Join(l.emptyInbox(context.Background()), l.compressSealed(context.Background(), 0)); err != nil {
+			if err := errors.Join(l.emptyInbox(context.Background()), l.compressSealed(context.Background())); err != nil {
 				report(err)
 			}
 		}

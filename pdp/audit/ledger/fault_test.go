@@ -174,7 +174,7 @@ func (v *life) live(t *testing.T, d disk) {
 		}
 		_ = l.checkpoint(t.Context())
 		_ = l.emptyInbox(t.Context())
-		_ = l.compressSealed(t.Context(), 0)
+		_ = l.compressSealed(t.Context())
 		if round == 1 {
 			v.clock.move(25 * time.Hour)
 		}

@@ -45,7 +45,7 @@ func TestSealedSegmentsAreCompressedAndReadTheSame(t *testing.T) {
 	dir := t.TempDir()
 	l, leaves := tidied(t, Config{Dir: dir, SegmentBytes: 40_000, Signer: &stamp{}}, 1200)
 	waitFor(t, "only the newest segment is plain", func() bool { // the last one may be sealed a moment after its last record
-		if err := l.compressSealed(t.Context(), 0); err != nil {
+		if err := l.compressSealed(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		plain, err := filepath.Glob(filepath.Join(dir, "segments", "*.log"))
@@ -80,7 +80,7 @@ func TestOneRecordOfACompressedSegmentIsReadFromItsFrame(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := l.compressSealed(t.Context(), 0); err != nil {
+	if err := l.compressSealed(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	s, err := readSeal(dir, 0)
@@ -102,7 +102,7 @@ func TestRetentionDeletesSegmentsAndKeepsProofs(t *testing.T) {
 		Describe: func(c pdp.Change) []byte { told = append(told, c); return describe(c) }}
 	sizes := []int{100, 256, 700, 1111, 3000}
 	l, leaves := tidied(t, config, sizes...)
-	if err := l.compressSealed(t.Context(), 0); err != nil {
+	if err := l.compressSealed(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	now.move(25 * time.Hour)
@@ -335,7 +335,7 @@ func TestASegmentWithoutLinesIsLeftAsItIs(t *testing.T) {
 	if err := os.WriteFile(path, make([]byte, 3*frameBytes+maxLineSize), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.compressSealed(t.Context(), 0); err == nil || !strings.Contains(err.Error(), "record 0") {
+	if err := l.compressSealed(t.Context()); err == nil || !strings.Contains(err.Error(), "record 0") {
 		t.Errorf("compressed it: %v", err)
 	}
 	if info, err := os.Stat(path); err != nil || info.Size() != 3*frameBytes+maxLineSize {
@@ -360,7 +360,7 @@ func TestTheSumOfASegmentTakenOverIsNotKnown(t *testing.T) {
 			t.Errorf("segment %d: known %v", i, known)
 		}
 	}
-	if err := l.compressSealed(t.Context(), 0); err != nil {
+	if err := l.compressSealed(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if len(l.sums) > 0 {
@@ -383,7 +383,7 @@ func TestASegmentAlteredAfterSealingIsLeftAsItIs(t *testing.T) {
 	if err := os.WriteFile(path, altered, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.compressSealed(t.Context(), 0); err == nil || !strings.Contains(err.Error(), "record 2") {
+	if err := l.compressSealed(t.Context()); err == nil || !strings.Contains(err.Error(), "record 2") {
 		t.Errorf("compressed it: %v", err)
 	}
 	if kept, err := os.ReadFile(path); err != nil || !bytes.Equal(kept, altered) {
@@ -490,60 +490,5 @@ func TestPlacesInTheOpenSegmentAreRememberedAndRight(t *testing.T) {
 		if m.Offset > size-maxTorn {
 			t.Errorf("a place %d bytes from the end is remembered: the newest write may be cut off", size-m.Offset)
 		}
-	}
-}
-
-// While many wait for the log, sealed segments stay as they are, but no more than mostPlain; afterwards all are compressed, and
-// at once where the disk may be full.
-func TestCompressionWaitsForALull(t *testing.T) {
-	now := newClock()
-	l := mustOpen(t, Config{Dir: t.TempDir(), Now: now.Now, SegmentBytes: 2000})
-	plain := func() int {
-		t.Helper()
-		segments, err := listSegments(l.config.Dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		n := 0
-		for _, s := range segments[:len(segments)-1] {
-			if s.plain {
-				n++
-			}
-		}
-		return n
-	}
-	compress := func() {
-		t.Helper()
-		if err := l.compressSealed(t.Context(), l.plainToLeave()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	crowd := func() { // each commit makes a segment
-		for range mostPlain + 4 {
-			fill(t, l, manyCallers)
-		}
-	}
-	crowd()
-	waitFor(t, "the last is sealed", func() bool { return plain() == mostPlain+4 })
-	compress()
-	if n := plain(); n != mostPlain {
-		t.Errorf("%d sealed segments are left in a crowd, not %d", n, mostPlain)
-	}
-	now.move(lull - time.Second)
-	compress()
-	if n := plain(); n != mostPlain {
-		t.Errorf("%d sealed segments are left soon after a crowd, not %d", n, mostPlain)
-	}
-	now.move(time.Second)
-	compress()
-	if n := plain(); n != 0 {
-		t.Errorf("%d sealed segments are left in a lull", n)
-	}
-	crowd()
-	waitFor(t, "the last is sealed", func() bool { return plain() == mostPlain+4 })
-	l.problems.set(now.Now(), codeWrite, errors.New("no space left on device"))
-	compress()
-	if n := plain(); n != 0 {
-		t.Errorf("%d sealed segments are left where the disk may be full", n)
 	}
 }

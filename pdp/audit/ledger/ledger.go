@@ -30,9 +30,8 @@ type Ledger struct {
 	closed  bool
 	// sums are the CRCs of sealed segments that are not compressed yet, by their first record.
 	sums    map[int64]uint32
-	callers int       // how many append at the same time, as the last batches show
-	target  int       // the record at which the committing goroutine is woken though a batch has begun
-	crowded time.Time // when many callers last waited
+	callers int // how many append at the same time, as the last batches show
+	target  int // the record at which the committing goroutine is woken though a batch has begun
 
 	wake      chan struct{} // capacity 1: something is queued or due
 	closing   chan struct{} // closed by Close

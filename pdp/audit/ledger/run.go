@@ -202,7 +202,7 @@ func (l *Ledger) tidy(ctx context.Context) {
 	l.tellLosses(ctx)
 	l.report(codeInbox, l.emptyInbox(ctx))
 	l.report(codeTiles, l.writeFresh(nil))
-	l.report(codeSeal, l.compressSealed(ctx, l.plainToLeave()))
+	l.report(codeSeal, l.compressSealed(ctx))
 	l.report(codeRetention, errors.Join(l.trim(ctx), l.trimTorn()))
 }
 

@@ -260,7 +260,7 @@ func TestFollowSeesWhatComesAcrossSegments(t *testing.T) {
 	}()
 	for range 4 {
 		fill(t, l, 50)
-		if err := l.compressSealed(t.Context(), 0); err != nil {
+		if err := l.compressSealed(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}

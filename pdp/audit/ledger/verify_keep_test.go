@@ -18,7 +18,7 @@ func (s *sealedLog) compress() {
 	s.Helper()
 	clock := newClock()
 	l := mustOpen(s, Config{Dir: s.dir, Now: clock.Now, Signer: s.keys})
-	if err := l.compressSealed(s.Context(), 0); err != nil {
+	if err := l.compressSealed(s.Context()); err != nil {
 		s.Fatal(err)
 	}
 	mustClose(s, l)

@@ -33,7 +33,7 @@ func TestALogIsVerifiedWhileItIsWritten(t *testing.T) {
 				err = l.checkpoint(ctx)
 			}
 			if err == nil && n%500 == 0 {
-				err = l.compressSealed(ctx, 0)
+				err = l.compressSealed(ctx)
 			}
 			if err == nil && n%1000 == 0 {
 				err = l.trim(ctx)

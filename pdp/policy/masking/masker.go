@@ -132,12 +132,10 @@ func (m *Masker) Mask(ctx context.Context, f *pdp.Facts, d *pdp.Decision) (Mask,
 			return *known, nil
 		}
 	}
-	select {
-	case m.turns <- struct{}{}:
-		defer func() { <-m.turns }()
-	case <-ctx.Done():
-		return Mask{Revision: r.ID()}, fmt.Errorf("masking: %w", context.Cause(ctx))
+	if err := policy.TakeTurn(ctx, m.turns); err != nil {
+		return Mask{Revision: r.ID()}, fmt.Errorf("masking: %w", err)
 	}
+	defer func() { <-m.turns }()
 	began := m.c.Now()
 	mask, err := m.evaluate(ctx, docs, f, d)
 	if m.c.Observer != nil {
