@@ -67,8 +67,9 @@ type Config struct {
 	// Observer hears of commits, failures and losses; may be nil.
 	Observer Observer
 
-	disk     disk          // tests put a failing one here
-	lastStep time.Duration // tests put another one than the constant here
+	disk         disk          // tests put a failing one here
+	lastStep     time.Duration // tests put others than the constants here
+	longestClose time.Duration
 }
 
 // CheckpointSigner signs the text of a checkpoint (C2SP checkpoint: origin, size, root hash) as a signed note
@@ -133,6 +134,7 @@ func (c *Config) fill() error {
 		c.Observer = silent{}
 	}
 	fillNumber(&c.lastStep, lastStep)
+	fillNumber(&c.longestClose, longestClose)
 	if c.disk == nil {
 		c.disk = osDisk{}
 	}

@@ -179,7 +179,11 @@ func (l *Ledger) poke() {
 	}
 }
 
-// Close writes what waits, ends the committing and gives the lock back. Run must have returned.
+// longestClose is how long Close lets the disk take what waits.
+const longestClose = 30 * time.Second
+
+// Close writes what waits, ends the committing and gives the lock back. Run must have returned. From a disk that does not answer
+// for half a minute it turns away: files and lock then go with the process.
 func (l *Ledger) Close() error {
 	l.mu.Lock()
 	if l.closed {
@@ -190,7 +194,14 @@ func (l *Ledger) Close() error {
 	lost := l.dropped
 	l.mu.Unlock()
 	close(l.closing)
-	<-l.committed
+	timer := time.NewTimer(l.config.longestClose)
+	defer timer.Stop()
+	select {
+	case <-l.committed:
+	case <-timer.C:
+		return fmt.Errorf("audit log: the disk has not answered for %s; what it was to take meanwhile, %d bytes of records, may be lost (in durable mode "+
+			"none of them was acknowledged)", l.config.longestClose, l.Health().WaitingBytes)
+	}
 	if lost = l.dropped - lost; lost > 0 { // the goroutine has ended: nobody else counts
 		return errors.Join(fmt.Errorf("audit log: %d buffered records could not be written and are lost", lost), l.file.Close(), l.marked.close(), l.lock.Close())
 	}
