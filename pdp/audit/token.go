@@ -46,21 +46,18 @@ func (p *tokenParts) encode(pseudonyms Pseudonyms, m *Mask, at time.Time) error 
 		w.issuer = p.found.Trust.Issuer.ID
 		named = newPaths(m.Clear, m.Pseudonymise)
 	}
-	header := p.header(w)
-	id := p.id(w, named)
-	if err := p.encodeInput(w, named, header, id); err != nil {
+	if err := p.encodeInput(w, named); err != nil {
 		return err
 	}
 	p.encodeCustom()
 	return nil
 }
 
-// header is the texts of the token's header that may be written, as JSON members that begin with a comma. Whoever made
+// appendHeader writes the texts of the token's header that may be written, as members that begin with a comma. Whoever made
 // the token chose them, so only what Assay knows is written as it is.
-func (p *tokenParts) header(w *walk) [5][]byte {
+func (p *tokenParts) appendHeader(dst []byte, w *walk) []byte {
 	h := &p.of.Header
-	var members [5][]byte
-	for i, m := range [...]struct {
+	for _, m := range [...]struct {
 		name, value string
 		plain       bool
 	}{
@@ -73,18 +70,25 @@ func (p *tokenParts) header(w *walk) [5][]byte {
 		if m.value == "" {
 			continue
 		}
-		member := append([]byte(`,"`), m.name...)
-		member = append(member, `":`...)
 		if m.plain {
-			members[i] = appendString(member, m.value)
+			dst = appendMember(dst, m.name, m.value)
 			continue
 		}
 		w.pointer, w.kind = append(w.pointer[:0], "/input/token/"+m.name...), append(w.kind[:0], "header."+m.name...)
-		if member, wrote, _ := w.pseudonym(member, m.value); wrote { // cannot fail
-			members[i] = member
-		}
+		dst = w.pseudonymMember(dst, m.name, m.value)
 	}
-	return members
+	return dst
+}
+
+// pseudonymMember writes a member that begins with a comma, where a pseudonym may be written.
+func (w *walk) pseudonymMember(dst []byte, name, value string) []byte {
+	mark := len(dst)
+	dst = append(append(append(dst, `,"`...), name...), `":`...)
+	dst, wrote, _ := w.pseudonym(dst, value) // cannot fail
+	if !wrote {
+		return dst[:mark]
+	}
+	return dst
 }
 
 // knownKey tells whether a kid is that of one of the keys of the token's issuer.
@@ -96,36 +100,28 @@ func (p *tokenParts) knownKey(kid string) bool {
 	return known || p.found.Key != nil && p.found.Key.ID == kid
 }
 
-// id is the JSON text of the token's identifier, empty where none may be written.
-func (p *tokenParts) id(w *walk, named *paths) []byte {
-	if !p.found.Verified() || p.of.ID == "" {
-		return nil
-	}
-	if named.at("jti").under(erased) == cleared {
-		return appendString(nil, p.of.ID)
+// appendID writes the identifier of a verified token, where it may be written.
+func (p *tokenParts) appendID(dst []byte, w *walk, named *paths) []byte {
+	switch {
+	case !p.found.Verified() || p.of.ID == "":
+		return dst
+	case named.at("jti").under(erased) == cleared:
+		return appendMember(dst, "id", p.of.ID)
 	}
 	w.pointer, w.kind = append(w.pointer[:0], "/input/token/id"...), append(w.kind[:0], "jti"...)
-	text, wrote, _ := w.pseudonym(nil, p.of.ID) // cannot fail
-	if !wrote {
-		return nil
-	}
-	return text
+	return w.pseudonymMember(dst, "id", p.of.ID)
 }
 
-func (p *tokenParts) encodeInput(w *walk, named *paths, header [5][]byte, id []byte) error {
+func (p *tokenParts) encodeInput(w *walk, named *paths) error {
 	t, v := p.of, p.found
 	dst := append(make([]byte, 0, 1024), `"token":{"size":`...)
 	dst = strconv.AppendInt(dst, int64(t.Size), 10)
 	dst = appendMember(dst, "kind", t.Kind)
-	for _, member := range header {
-		dst = append(dst, member...)
-	}
+	dst = p.appendHeader(dst, w)
 	if len(t.Header.KeyReferences) > 0 {
 		dst = appendStrings(append(dst, `,"key_references":`...), t.Header.KeyReferences)
 	}
-	if id != nil {
-		dst = append(append(dst, `,"id":`...), id...)
-	}
+	dst = p.appendID(dst, w, named)
 	if v.Encrypted {
 		dst = append(dst, `,"encrypted":true`...)
 	}
