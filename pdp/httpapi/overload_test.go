@@ -1,10 +1,8 @@
 package httpapi_test
 
 import (
-	"bufio"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -124,15 +122,7 @@ func TestBatchesStayWithinThePlaces(t *testing.T) {
 
 func TestABodyThatComesTooSlowly(t *testing.T) {
 	address := serve(t, httpapi.ServerConfig{API: build(t, func(c *httpapi.Config) { c.Timeout = 50 * time.Millisecond })})
-	conn, err := net.Dial("tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = conn.Close() }()
-	if _, err := fmt.Fprintf(conn, "POST /decide HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"); err != nil {
-		t.Fatal(err)
-	}
-	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	response, err := http.ReadResponse(stall(t, address, "/decide", "application/json", "{"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

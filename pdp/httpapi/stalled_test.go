@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -19,18 +18,9 @@ import (
 // stall sends a request's header and that much of its body, and nothing more.
 func stall(t *testing.T, address, path, media, begun string) *bufio.Reader {
 	t.Helper()
-	conn, err := net.Dial("tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close() })
-	if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil { // sooner than serve's patience
-		t.Fatal(err)
-	}
-	if _, err := fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\nContent-Length: 100\r\n\r\n%s", path, media, begun); err != nil {
-		t.Fatal(err)
-	}
-	return bufio.NewReader(conn)
+	c := call(t, address)
+	c.send(t, fmt.Sprintf("POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\nContent-Length: 100\r\n\r\n%s", path, media, begun))
+	return c.answers
 }
 
 // A caller who sends no body at all holds a place no longer than one who sends a bit of it.

@@ -30,7 +30,7 @@ func call(t *testing.T, address string) caller {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil { // sooner than serve's patience
 		t.Fatal(err)
 	}
 	return caller{conn, bufio.NewReader(conn)}
@@ -121,22 +121,19 @@ func TestACallerWhoLeavesWhileADecisionWaits(t *testing.T) {
 // What a caller sends before the answer to what he sent before is answered in turn, whether or not somebody waits meanwhile, and
 // in however small pieces it comes; afterwards the connection is as any other.
 func TestRequestsThatComeBeforeTheAnswer(t *testing.T) {
-	waits := map[string]bool{"waits": true}
 	entered, open := make(chan struct{}), make(chan struct{})
 	j := &judge{fn: func(ctx context.Context, r *pdp.Request) (*pdp.Decision, error) {
-		if waits[r.Token] {
-			done := ctx.Done()
-			entered <- struct{}{}
-			select {
-			case <-open:
-			case <-done:
-				return nil, ctx.Err()
-			}
-		} else {
-			entered <- struct{}{}
-			<-open
+		var done <-chan struct{}
+		if r.Token == "waits" {
+			done = ctx.Done()
 		}
-		return allowed(r), nil
+		entered <- struct{}{}
+		select {
+		case <-open:
+			return allowed(r), nil
+		case <-done:
+			return nil, ctx.Err()
+		}
 	}}
 	c := call(t, serve(t, httpapi.ServerConfig{API: build(t, func(c *httpapi.Config) { c.Decider, c.Timeout = j, time.Minute })}))
 	for round, first := range []string{"waits", "does not", "waits", "waits", "does not", "waits"} {

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -539,39 +538,14 @@ func TestTilesThatCouldNotBeWrittenAreWrittenLater(t *testing.T) {
 	}
 }
 
-// hanging is a disk that, once told to, does not answer until it is let go.
-type hanging struct {
-	osDisk
-	hang atomic.Bool
-	let  chan struct{}
-}
-
-func (d *hanging) open(path string, create bool) (segmentFile, error) {
-	f, err := d.osDisk.open(path, create)
-	return hangingFile{f, d}, err
-}
-
-type hangingFile struct {
-	segmentFile
-	disk *hanging
-}
-
-func (f hangingFile) datasync() error {
-	if f.disk.hang.Load() {
-		<-f.disk.let
-	}
-	return f.segmentFile.datasync()
-}
-
 func TestCloseTurnsAwayFromADiskThatHangs(t *testing.T) {
 	for _, mode := range []Mode{Durable, Buffered} {
 		t.Run(string(mode), func(t *testing.T) {
-			d := &hanging{let: make(chan struct{})}
+			d := &stuck{held: make(chan struct{})}
 			l, err := Open(t.Context(), Config{Origin: "log.example", Dir: t.TempDir(), Mode: mode, disk: d, lastStep: 10 * time.Millisecond, longestClose: 20 * time.Millisecond})
 			if err != nil {
 				t.Fatal(err)
 			}
-			d.hang.Store(true)
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 			defer cancel()
 			if _, _, durable, err := l.Append(ctx, time.Now(), event(time.Now(), 0)); durable || mode == Durable && err == nil {
@@ -581,7 +555,7 @@ func TestCloseTurnsAwayFromADiskThatHangs(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), "has not answered") || strings.Contains(err.Error(), " 0 bytes") {
 				t.Errorf("Close: %v", err)
 			}
-			close(d.let)
+			close(d.held)
 			<-l.committed
 			if err := errors.Join(l.file.Close(), l.lock.Close()); err != nil { // as the end of the process does
 				t.Error(err)
