@@ -104,6 +104,21 @@ type Reason struct {
 	Details map[string]any
 	// Controls are the ids of the requirements that the finding serves, such as "RFC8725:3.1".
 	Controls []string
+	// Computed tells that code or controls do not stand in the policy: a rule made them out of something, perhaps of what
+	// nobody is to read. They are answered, and not recorded. ComputedNames are the names of details that do not.
+	Computed      bool
+	ComputedNames []string
+}
+
+// ComputedCode stands in records for a code that a rule computed.
+const ComputedCode = "policy.computed_code"
+
+// RecordedCode is the code as records may have it.
+func (r *Reason) RecordedCode() string {
+	if r.Computed {
+		return ComputedCode
+	}
+	return r.Code
 }
 
 // Verdict is what the policy says of some facts. The zero value denies.

@@ -281,6 +281,12 @@ func sampled(f *pdp.Facts, d *pdp.Decision, shape []byte, free, extra, said stri
 		details["value"], details["list"], details["text"] = one, []any{one, "email"}, fmt.Sprint("may not be ", one, " here")
 	}
 	s.decision.Reasons = []pdp.Reason{{Code: "lifetime.too_old", Severity: pdp.Low, Enforcement: pdp.Warn, Details: details}}
+	if told, ok := details["value"]; ok {
+		details[fmt.Sprint(told)] = int64(1)
+		s.decision.Reasons[0].ComputedNames = []string{fmt.Sprint(told)}
+		s.decision.Reasons = append(s.decision.Reasons, pdp.Reason{Code: fmt.Sprint("own.", told), Controls: []string{fmt.Sprint("OWN:", told)},
+			Severity: pdp.Low, Enforcement: pdp.Warn, Computed: true})
+	}
 	s.mark(claims.leaves, context.leaves[len(claims.leaves):])
 	return s
 }

@@ -18,7 +18,7 @@ const shortestLeak = 3
 const fewestLeakDigits = 7
 
 // reasons writes what was found. Details hold numbers, booleans and names by contract; a rule of somebody's own may break
-// it, so what equals or holds a value that the mask did not clear is erased.
+// it, so what equals or holds a value that the mask did not clear is erased. So are a code and controls that a rule computed.
 func (e *encoder) reasons(dst []byte, f *pdp.Facts, m *Mask, reasons []pdp.Reason) []byte {
 	dst = append(dst, '[')
 	var hidden *values
@@ -27,17 +27,20 @@ func (e *encoder) reasons(dst []byte, f *pdp.Facts, m *Mask, reasons []pdp.Reaso
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = appendString(append(dst, `{"code":`...), r.Code)
+		e.pointer = strconv.AppendInt(append(e.pointer[:0], "/result/reasons/"...), int64(i), 10)
+		dst = appendString(append(dst, `{"code":`...), r.RecordedCode())
 		dst = appendMember(dst, "severity", string(r.Severity))
 		dst = appendString(append(dst, `,"enforcement":`...), string(r.Enforcement))
 		if len(r.Details) > 0 {
 			if hidden == nil {
 				hidden = hiddenValues(f, m)
 			}
-			e.pointer = strconv.AppendInt(append(e.pointer[:0], "/result/reasons/"...), int64(i), 10)
-			dst = e.details(append(dst, `,"details":{`...), r.Details, hidden)
+			dst = e.details(append(dst, `,"details":{`...), r.Details, r.ComputedNames, hidden)
 		}
-		if len(r.Controls) > 0 {
+		if r.Computed {
+			e.notes.erase(append(e.pointer, "/code"...), true)
+			e.notes.unnamed += len(r.Controls)
+		} else if len(r.Controls) > 0 {
 			dst = appendStrings(append(dst, `,"controls":`...), r.Controls)
 		}
 		dst = append(dst, '}')
@@ -45,12 +48,12 @@ func (e *encoder) reasons(dst []byte, f *pdp.Facts, m *Mask, reasons []pdp.Reaso
 	return append(dst, ']')
 }
 
-func (e *encoder) details(dst []byte, details map[string]any, hidden *values) []byte {
+func (e *encoder) details(dst []byte, details map[string]any, computed []string, hidden *values) []byte {
 	base := len(e.pointer)
 	first := true
 	for _, name := range slices.Sorted(maps.Keys(details)) {
 		e.pointer = appendReference(append(e.pointer[:base], "/details/"...), name)
-		if !plain(name, longestName, longestRun) {
+		if !plain(name, longestName, longestRun) || slices.Contains(computed, name) {
 			e.notes.erase(e.pointer, false)
 			continue
 		}

@@ -220,6 +220,29 @@ func TestDetailsShowNoClaim(t *testing.T) {
 	}
 }
 
+// A rule can make a code, a control or the name of a detail out of a claim.
+func TestWhatARuleComputedIsNotWritten(t *testing.T) {
+	f, d := verified(t)
+	said := d.Reasons[0]
+	said.Details, said.ComputedNames = map[string]any{"of jane": int64(1), "count": int64(2)}, []string{"of jane"}
+	d.Reasons = []pdp.Reason{said, {Code: "own.jane-doe-4711", Severity: pdp.High, Enforcement: pdp.Warn, Controls: []string{"OWN:jane-doe-4711"}, Computed: true}}
+	record := recorded(t, masks(standard()), pseudonyms(t), f, d)
+	if bytes.Contains(record, []byte("jane")) {
+		t.Errorf("%s", record)
+	}
+	e := decoded(t, record)
+	first, second := e.Result.Reasons[0], e.Result.Reasons[1]
+	if first.Code != said.Code || len(first.Controls) != 1 || len(first.Details) != 1 {
+		t.Errorf("what the policy says: %+v", first)
+	}
+	if second.Code != pdp.ComputedCode || second.Severity != "high" || second.Enforcement != "warn" || second.Controls != nil {
+		t.Errorf("what a rule computed: %+v", second)
+	}
+	if !slices.Contains(e.Erased, "/result/reasons/1/code") || e.Custom.Assay.ErasedUnnamed < 2 {
+		t.Errorf("erased %q and %d", e.Erased, e.Custom.Assay.ErasedUnnamed)
+	}
+}
+
 // Of a token that is not verified nothing is believed, and whoever made it chose every text in its header.
 func TestAnUnverifiedTokensTextsAreNotWritten(t *testing.T) {
 	for name, tc := range map[string]struct {

@@ -34,6 +34,8 @@ type Revision struct {
 	// say so are the library's, and nothing else reads the time.
 	settles bool
 
+	words words
+
 	// claims are those that the last verdict released: most verdicts release the same, and then share them.
 	claims atomic.Pointer[[][]string]
 }

@@ -229,9 +229,9 @@ func enforcements(v *pdp.Verdict) map[string]pdp.Enforcement {
 	of := make(map[string]pdp.Enforcement, len(v.Reasons))
 	for i := range v.Reasons {
 		r := &v.Reasons[i]
-		last, there := of[r.Code]
+		last, there := of[r.RecordedCode()]
 		if !there || strictness[last] != 0 && (strictness[r.Enforcement] == 0 || strictness[r.Enforcement] > strictness[last]) {
-			of[r.Code] = r.Enforcement
+			of[r.RecordedCode()] = r.Enforcement
 		}
 	}
 	return of

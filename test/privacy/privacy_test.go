@@ -71,6 +71,10 @@ var masks = map[string]map[string]string{
 	"undefined":       {"assay/audit/mask.rego": "package assay.audit\n\nmask := {} if input.token.kind == \"nothing\"\n", ".manifest": `{"roots": ["assay/audit"]}`},
 	"conflicting":     {"assay/audit/mask.rego": "package assay.audit\n\nmask := {\"clear\": [[\"email\"]]}\n\nmask := {\"clear\": [[\"sub\"]]} if input.token\n", ".manifest": `{"roots": ["assay/audit"]}`},
 	"wicked log mask": {"system/log/mask.rego": "package system.log\n\ndrop := true\n\nmask contains {\"op\": \"upsert\", \"path\": \"/input/token/id\", \"value\": input.input.token.claims}\n\nmask contains object.get(input, [\"input\", \"token\", \"claims\", \"email\"], \"/input/request/path\")\n", ".manifest": `{"roots": ["system/log"]}`},
+	"a rule that tells": {"assay/rules/tells.rego": "package assay.rules.tells\n\nfindings contains {\n" +
+		"\t\"rule\": {\"custom\": {\"code\": sprintf(\"tells.%s\", [told]), \"severity\": \"low\", \"mode\": \"warn\", \"controls\": [sprintf(\"TOLD:%s\", [told])]}},\n" +
+		"\t\"message\": sprintf(\"this is %s\", [told]),\n\t\"details\": {told: 1, \"who\": input.token.claims.sub},\n" +
+		"} if {\n\ttold := replace(input.token.claims.sub, \"@\", \"-at-\")\n}\n", ".manifest": `{"roots": ["assay/rules/tells"]}`},
 	"everything is clear": {"assay/audit/mask.rego": "package assay.audit\n\ndefault claims := {}\n\nclaims := input.token.claims\n\n" +
 		"mask := {\"clear\": {[name] | some name, _ in claims}, \"clear_request\": [[\"action\"], [\"resource\"], [\"path\"], [\"client_ip\"], [\"context\"]]}\n", ".manifest": `{"roots": ["assay/audit"]}`},
 }
@@ -188,6 +192,7 @@ func TestNothingPersonalIsWritten(t *testing.T) {
 		"undefined":          {rounds: 1, holds: []string{`"mask":"failed"`}},
 		"conflicting":        {rounds: 1, holds: []string{`"mask":"failed"`}},
 		"wicked log mask":    {rounds: 1, holds: []string{`"mask":"failed"`, `"mask":"applied"`}},
+		"a rule that tells":  {rounds: 1, holds: []string{`"mask":"applied"`, `"code":"policy.computed_code"`, `"allow":true`}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, written := run(t, name, c.vault, c.rounds)

@@ -37,12 +37,12 @@ type RefusedError struct {
 	PolicyRevision string
 }
 
-// Codes are those of the reasons that deny.
+// Codes are those of the reasons that deny, as records may have them.
 func (e *RefusedError) Codes() []string {
 	var codes []string
 	for i := range e.Reasons {
 		if e.Reasons[i].Enforcement.Denies() {
-			codes = append(codes, e.Reasons[i].Code)
+			codes = append(codes, e.Reasons[i].RecordedCode())
 		}
 	}
 	return codes
