@@ -11,12 +11,13 @@ import (
 	"time"
 )
 
-// auditConnections is how many callers share a sync of the log.
-const auditConnections = 256
+// auditConnections are how many callers share a sync of the log.
+var auditConnections = []int{256, 512}
 
 // auditResult is Assay with and without an audit log, and the disk that the log is on.
 type auditResult struct {
-	Modes []auditMode `json:"modes"`
+	Connections int         `json:"connections"`
+	Modes       []auditMode `json:"modes"`
 	// SyncP50 and SyncP99 are how long a write of 4096 bytes and fdatasync took, in microseconds, with nothing else.
 	SyncP50 float64 `json:"fdatasync_p50_us"`
 	SyncP99 float64 `json:"fdatasync_p99_us"`
@@ -34,8 +35,8 @@ type auditMode struct {
 	Largest  float64 `json:"largest"`
 }
 
-// auditing measures the modes in rounds that alternate between them.
-func auditing(ctx context.Context, bin, folder string, m *maker, short bool) (*auditResult, error) {
+// auditing measures the modes, with each number of connections, in rounds that alternate between them.
+func auditing(ctx context.Context, bin, folder string, m *maker, short bool) (results []*auditResult, err error) {
 	rounds, length, count := 9, 1500*time.Millisecond, 8_000
 	if short {
 		rounds, length, count = 1, 300*time.Millisecond, 100
@@ -49,6 +50,17 @@ func auditing(ctx context.Context, bin, folder string, m *maker, short bool) (*a
 	if err := warmUp(ctx, peers, tokens); err != nil {
 		return nil, err
 	}
+	for _, n := range auditConnections {
+		result, err := auditingAt(ctx, peers, tokens, folder, n, rounds, length)
+		if err != nil {
+			return nil, err
+		}
+		results = append(results, result)
+	}
+	return results, nil
+}
+
+func auditingAt(ctx context.Context, peers []*peer, tokens []string, folder string, connections, rounds int, length time.Duration) (*auditResult, error) {
 	rates, costs := make(map[string][]float64), make(map[string][]float64)
 	var syncs []time.Duration
 	for _, p := range peers {
@@ -56,7 +68,7 @@ func auditing(ctx context.Context, bin, folder string, m *maker, short bool) (*a
 	}
 	for range rounds {
 		for _, p := range peers {
-			rate, cpu, err := p.drive(ctx, tokens, auditConnections, length)
+			rate, cpu, err := p.drive(ctx, tokens, connections, length)
 			if err != nil {
 				return nil, fmt.Errorf("audit %s: %w", p.name, err)
 			}
@@ -68,7 +80,7 @@ func auditing(ctx context.Context, bin, folder string, m *maker, short bool) (*a
 		}
 		syncs = append(syncs, took...)
 	}
-	result := &auditResult{SyncP50: percentile(syncs, 0.5), SyncP99: percentile(syncs, 0.99)}
+	result := &auditResult{Connections: connections, SyncP50: percentile(syncs, 0.5), SyncP99: percentile(syncs, 0.99)}
 	for _, p := range peers {
 		ratios := make([]float64, rounds)
 		for i := range rounds {
@@ -143,8 +155,17 @@ func percentile(values []time.Duration, p float64) float64 {
 	return float64(values[min(len(values)-1, int(p*float64(len(values))))].Nanoseconds()) / 1e3
 }
 
+func printAudit(results []*auditResult) error {
+	for _, r := range results {
+		if err := r.print(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (r *auditResult) print() error {
-	fmt.Printf("\naudit log at %d connections; the disk: write and fdatasync of 4096 bytes p50 %.0f µs, p99 %.0f µs\n", auditConnections, r.SyncP50, r.SyncP99)
+	fmt.Printf("\naudit log at %d connections; the disk: write and fdatasync of 4096 bytes p50 %.0f µs, p99 %.0f µs\n", r.Connections, r.SyncP50, r.SyncP99)
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "audit\trequests/s\tCPU µs/request\tp50 µs\tp99 µs\tof audit off\tspread")
 	for _, m := range r.Modes {

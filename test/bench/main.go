@@ -81,7 +81,7 @@ func run(ctx context.Context, bin string, short, asJSON, onlyAudit bool) error {
 		if asJSON {
 			return json.NewEncoder(os.Stdout).Encode(audited)
 		}
-		return audited.print()
+		return printAudit(audited)
 	}
 	peers, err := startPeers(ctx, bin, folder, maker)
 	if err != nil {
@@ -109,15 +109,15 @@ func run(ctx context.Context, bin string, short, asJSON, onlyAudit bool) error {
 	}
 	if asJSON {
 		return json.NewEncoder(os.Stdout).Encode(struct {
-			Servers []result     `json:"servers"`
-			Audit   *auditResult `json:"audit"`
-			Steps   []step       `json:"steps"`
+			Servers []result       `json:"servers"`
+			Audit   []*auditResult `json:"audit"`
+			Steps   []step         `json:"steps"`
 		}{results, audited, steps})
 	}
 	if err := print(results); err != nil {
 		return err
 	}
-	if err := audited.print(); err != nil {
+	if err := printAudit(audited); err != nil {
 		return err
 	}
 	return printSteps(steps)
