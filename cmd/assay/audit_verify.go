@@ -186,6 +186,9 @@ func findingLine(f *ledger.Finding) string {
 		place := f.File
 		if f.Line > 0 {
 			place = fmt.Sprintf("%s line %d", f.File, f.Line)
+			if f.ThroughLine > 0 {
+				place = fmt.Sprintf("%s lines %d to %d", f.File, f.Line, f.ThroughLine)
+			}
 		}
 		at = append(at, place)
 	}

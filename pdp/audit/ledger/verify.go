@@ -81,9 +81,11 @@ type Finding struct {
 	Index int64 `json:"index"`
 	// Through is the last record concerned, where there are several.
 	Through int64 `json:"through,omitempty"`
-	// File is relative to the log's folder, Line counts from 1.
-	File string `json:"file,omitempty"`
-	Line int64  `json:"line,omitempty"`
+	// File is relative to the log's folder, Line counts from 1; ThroughLine is the last one of which the same holds, where
+	// there are several.
+	File        string `json:"file,omitempty"`
+	Line        int64  `json:"line,omitempty"`
+	ThroughLine int64  `json:"through_line,omitempty"`
 	// DecisionID is that of the record as it stands there, where it can be read.
 	DecisionID string `json:"decision_id,omitempty"`
 	// LeafHash is what the tree has in that place, in base64, where it has one record.

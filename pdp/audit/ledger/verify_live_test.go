@@ -85,3 +85,22 @@ func TestACheckpointThatWasPublishedMustBeInTheHistory(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// Whoever gives the wrong key hears so once, and not for every checkpoint there is.
+func TestLinesWithTheSameWrongAreOneFinding(t *testing.T) {
+	s := newSealedLog(t, newSigning(t))
+	other := newSigning(t)
+	wrong := s.verify(func(c *VerifyConfig) { c.Verifiers = other.known })
+	found := slices.DeleteFunc(slices.Clone(wrong.Findings), func(f Finding) bool { return f.Line == 0 })
+	if len(found) != 1 || found[0].Line != 1 || found[0].ThroughLine != 9 {
+		t.Errorf("%+v", wrong.Findings)
+	}
+	s.edit(checkpointsName, func(l [][]byte) [][]byte {
+		l[2], l[3], l[6] = []byte("{}\n"), []byte("{}\n"), []byte("{}\n")
+		return l
+	})
+	r := s.verify(nil)
+	if len(r.Findings) != 2 || r.Findings[0].Line != 3 || r.Findings[0].ThroughLine != 4 || r.Findings[1].Line != 7 || r.Findings[1].ThroughLine != 0 {
+		t.Errorf("%+v", r.Findings)
+	}
+}

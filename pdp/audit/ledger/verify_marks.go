@@ -180,7 +180,16 @@ func (v *verifier) readHistory() (string, error) {
 	}
 }
 
+// badMark finds a line; one finding is enough for lines that follow one another with the same wrong, such as all of a
+// history that another key has signed.
 func (v *verifier) badMark(line int64, what string) {
+	if n := len(v.report.Findings); n > 0 {
+		last := &v.report.Findings[n-1]
+		if last.Kind == BadCheckpoint && last.File == checkpointsName && last.What == what && max(last.Line, last.ThroughLine)+1 == line {
+			last.ThroughLine = line
+			return
+		}
+	}
 	v.find(Finding{Kind: BadCheckpoint, Index: -1, File: checkpointsName, Line: line, What: what})
 }
 
