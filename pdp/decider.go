@@ -115,7 +115,7 @@ func (d *Decider) lookAgain(ctx context.Context, f *Facts, allowed *Decision) (*
 	}
 	again := *f
 	again.Revocation = found
-	denied := d.conclude(&again, Verdict{Reasons: allowed.Reasons, Revision: allowed.PolicyRevision}, d.c.Now())
+	denied := d.conclude(&again, Verdict{Reasons: allowed.Reasons, Revision: allowed.PolicyRevision, Words: allowed.Words}, d.c.Now())
 	denied.Supersedes = allowed.ID
 	if err := d.record(ctx, &again, denied); err != nil {
 		return nil, err
@@ -150,6 +150,7 @@ func (d *Decider) conclude(f *Facts, verdict Verdict, now time.Time) *Decision {
 		Reasons:        verdict.Reasons,
 		Token:          summarize(f.Token, f.Verification),
 		PolicyRevision: verdict.Revision,
+		Words:          verdict.Words,
 		EvaluatedAt:    now,
 	}
 	vetoes := floor(f, d.c.Leeway)

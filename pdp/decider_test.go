@@ -343,3 +343,18 @@ func TestAnUnverifiedTokenIsOnlyDescribedByItsHeader(t *testing.T) {
 		t.Errorf("token %+v, want %+v", d.Token, want)
 	}
 }
+
+type oneWord string
+
+func (w oneWord) Says(text string) bool { return text == string(w) }
+
+func TestRecordedCode(t *testing.T) {
+	for code, want := range map[string]string{"own.said": "own.said", "own.jane": pdp.ComputedCode, "revocation.subject": "revocation.subject"} {
+		if got := pdp.RecordedCode(code, oneWord("own.said")); got != want {
+			t.Errorf("%s is recorded as %s", code, got)
+		}
+	}
+	if got := pdp.RecordedCode("own.said", nil); got != pdp.ComputedCode {
+		t.Errorf("without words it is recorded as %s", got)
+	}
+}

@@ -24,7 +24,9 @@ type Decision struct {
 	CacheForSeconds int64
 	// PolicyRevision is a digest over all that the verdict depends on beside the facts.
 	PolicyRevision string
-	EvaluatedAt    time.Time
+	// Words are those of the policy; nil: none are known.
+	Words       Words
+	EvaluatedAt time.Time
 	// Supersedes is the ID of an allow that was recorded and never answered, because the token was found revoked
 	// once it was; empty otherwise.
 	Supersedes string
@@ -104,21 +106,22 @@ type Reason struct {
 	Details map[string]any
 	// Controls are the ids of the requirements that the finding serves, such as "RFC8725:3.1".
 	Controls []string
-	// Computed tells that code or controls do not stand in the policy: a rule made them out of something, perhaps of what
-	// nobody is to read. They are answered, and not recorded. ComputedNames are the names of details that do not.
-	Computed      bool
-	ComputedNames []string
 }
+
+// Words tells which texts stand in a policy, its configuration included. One that a verdict has and that does not was
+// computed, perhaps out of what nobody is to read: it is answered, and not recorded.
+type Words interface{ Says(text string) bool }
 
 // ComputedCode stands in records for a code that a rule computed.
 const ComputedCode = "policy.computed_code"
 
-// RecordedCode is the code as records may have it.
-func (r *Reason) RecordedCode() string {
-	if r.Computed {
-		return ComputedCode
+// RecordedCode is a reason's code as records, metrics and logs may have it: one that Go gives, or that the policy says.
+// words may be nil.
+func RecordedCode(code string, words Words) string {
+	if _, ours := floorByCode[code]; ours || words != nil && words.Says(code) {
+		return code
 	}
-	return r.Code
+	return ComputedCode
 }
 
 // Verdict is what the policy says of some facts. The zero value denies.
@@ -135,6 +138,8 @@ type Verdict struct {
 	// still give this verdict. Zero, and whatever lies before the facts' own time: only in that second.
 	UnchangedUntil int64
 	Revision       string
+	// Words are those of the policy; nil: none are known.
+	Words Words
 	// Kept may be nil. A policy that gives one verdict again for the same token gives the same Kept with it.
 	Kept *Kept
 }

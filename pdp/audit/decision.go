@@ -123,6 +123,9 @@ func (n *notes) appendCustom(dst []byte) []byte {
 	if n.unnamed > 0 {
 		dst = strconv.AppendInt(append(dst, `,"erased_unnamed":`...), int64(n.unnamed), 10)
 	}
+	if n.unsaid > 0 {
+		dst = strconv.AppendInt(append(dst, `,"erased_unsaid":`...), int64(n.unsaid), 10)
+	}
 	return dst
 }
 
@@ -146,10 +149,13 @@ func (e *encoder) verdict(dst []byte, f *pdp.Facts, d *pdp.Decision, m *Mask, pa
 }
 
 func (e *encoder) appendVerdict(dst []byte, f *pdp.Facts, d *pdp.Decision, m *Mask) []byte {
-	dst = e.reasons(append(dst, `,"reasons":`...), f, m, d.Reasons)
+	dst = e.reasons(append(dst, `,"reasons":`...), f, m, d)
 	dst = append(dst, `,"obligations":{`...)
 	if len(d.Obligations.OmitClaims) > 0 {
-		dst = append(e.names(append(dst, `"omit_claims":[`...), d.Obligations.OmitClaims), ']')
+		t := telling{f, d.Words, hiddenValues(f, m)}
+		omitted := slices.DeleteFunc(slices.Clone(d.Obligations.OmitClaims), func(name string) bool { return !t.names(name) })
+		e.notes.unsaid += len(d.Obligations.OmitClaims) - len(omitted)
+		dst = append(e.names(append(dst, `"omit_claims":[`...), omitted), ']')
 	}
 	dst = append(dst, '}')
 	if len(d.Claims) > 0 {

@@ -282,10 +282,11 @@ func sampled(f *pdp.Facts, d *pdp.Decision, shape []byte, free, extra, said stri
 	}
 	s.decision.Reasons = []pdp.Reason{{Code: "lifetime.too_old", Severity: pdp.Low, Enforcement: pdp.Warn, Details: details}}
 	if told, ok := details["value"]; ok {
-		details[fmt.Sprint(told)] = int64(1)
-		s.decision.Reasons[0].ComputedNames = []string{fmt.Sprint(told)}
-		s.decision.Reasons = append(s.decision.Reasons, pdp.Reason{Code: fmt.Sprint("own.", told), Controls: []string{fmt.Sprint("OWN:", told)},
-			Severity: pdp.Low, Enforcement: pdp.Warn, Computed: true})
+		details[fmt.Sprint(told)], details["part"] = int64(1), fmt.Sprint("part-", told)
+		s.decision.Words = append(s.decision.Words.(policyWords), "part", fmt.Sprint(told)) // which a rule may compare with
+		s.decision.Reasons = append(s.decision.Reasons,
+			pdp.Reason{Code: fmt.Sprint("own.", told), Controls: []string{fmt.Sprint("OWN:", told)}, Severity: pdp.Low, Enforcement: pdp.Warn},
+			pdp.Reason{Code: fmt.Sprint(told), Controls: []string{fmt.Sprint(told)}, Severity: pdp.Low, Enforcement: pdp.Warn})
 	}
 	s.mark(claims.leaves, context.leaves[len(claims.leaves):])
 	return s

@@ -241,4 +241,7 @@ type Details struct {
 	Pseudonyms string `json:"pseudonyms,omitempty"`
 	// ErasedUnnamed counts what was erased and whose name may not be written either, or past the number that is listed.
 	ErasedUnnamed int `json:"erased_unnamed,omitempty"`
+	// ErasedUnsaid counts the controls, and the names and texts in details and obligations, that are not written since
+	// neither the policy says them nor are they names of the token's.
+	ErasedUnsaid int `json:"erased_unsaid,omitempty"`
 }

@@ -138,7 +138,7 @@ func verified(t testing.TB) (*pdp.Facts, *pdp.Decision) {
 	}
 	f.Verification = &pdp.Verification{Status: pdp.StatusVerified, Trust: trust, Key: &key, Algorithm: "ES256"}
 	d := &pdp.Decision{
-		ID: "01JD", Allow: true, PolicyRevision: "rev-1", EvaluatedAt: moment, CacheForSeconds: 60,
+		ID: "01JD", Allow: true, PolicyRevision: "rev-1", Words: policyWords{"lifetime.too_old", "SOC2:CC6.1", "count", "names", "value", "list", "text", "what"}, EvaluatedAt: moment, CacheForSeconds: 60,
 		Claims:      map[string]any{"scope": "read", "email": "jane@example.org"},
 		Obligations: pdp.Obligations{OmitClaims: []string{"phone_number"}},
 		Reasons: []pdp.Reason{{Code: "lifetime.too_old", Message: "was issued to jane@example.org", Severity: pdp.Low, Enforcement: pdp.Warn,
@@ -146,6 +146,11 @@ func verified(t testing.TB) (*pdp.Facts, *pdp.Decision) {
 	}
 	return f, d
 }
+
+// policyWords are those of a policy.
+type policyWords []string
+
+func (s policyWords) Says(text string) bool { return slices.Contains(s, text) }
 
 var errMask = errors.New("the mask is undefined")
 

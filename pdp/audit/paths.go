@@ -72,6 +72,7 @@ type notes struct {
 	erased, masked   []byte
 	nErased, nMasked int
 	unnamed          int
+	unsaid           int  // of the verdict
 	withoutKey       bool // a pseudonym was wanted and there was no key
 }
 
@@ -96,6 +97,7 @@ func (n *notes) add(o *notes) {
 	n.nErased += o.nErased
 	n.nMasked += o.nMasked
 	n.unnamed += o.unnamed
+	n.unsaid += o.unsaid
 	n.withoutKey = n.withoutKey || o.withoutKey
 }
 

@@ -17,44 +17,113 @@ const shortestLeak = 3
 // and counts are shorter than what identifies somebody.
 const fewestLeakDigits = 7
 
-// reasons writes what was found. Details hold numbers, booleans and names by contract; a rule of somebody's own may break
-// it, so what equals or holds a value that the mask did not clear is erased. So are a code and controls that a rule computed.
-func (e *encoder) reasons(dst []byte, f *pdp.Facts, m *Mask, reasons []pdp.Reason) []byte {
+// reasons writes what was found. Codes, controls and the names of details are those of the policy, and details hold
+// numbers, booleans and names by contract; a rule of somebody's own may break it, so what the policy does not say, and
+// what equals or holds a value that the mask did not clear, is erased.
+func (e *encoder) reasons(dst []byte, f *pdp.Facts, m *Mask, d *pdp.Decision) []byte {
 	dst = append(dst, '[')
-	var hidden *values
-	for i := range reasons {
-		r := &reasons[i]
+	var t *telling
+	for i := range d.Reasons {
+		r := &d.Reasons[i]
 		if i > 0 {
 			dst = append(dst, ',')
+		} else {
+			t = &telling{f, d.Words, hiddenValues(f, m)}
 		}
 		e.pointer = strconv.AppendInt(append(e.pointer[:0], "/result/reasons/"...), int64(i), 10)
-		dst = appendString(append(dst, `{"code":`...), r.RecordedCode())
+		code := t.code(r.Code)
+		if dst = appendString(append(dst, `{"code":`...), code); code != r.Code {
+			e.notes.erase(append(e.pointer, "/code"...), true)
+		}
 		dst = appendMember(dst, "severity", string(r.Severity))
 		dst = appendString(append(dst, `,"enforcement":`...), string(r.Enforcement))
 		if len(r.Details) > 0 {
-			if hidden == nil {
-				hidden = hiddenValues(f, m)
-			}
-			dst = e.details(append(dst, `,"details":{`...), r.Details, r.ComputedNames, hidden)
+			dst = e.details(append(dst, `,"details":{`...), r.Details, t)
 		}
-		if r.Computed {
-			e.notes.erase(append(e.pointer, "/code"...), true)
-			e.notes.unnamed += len(r.Controls)
-		} else if len(r.Controls) > 0 {
-			dst = appendStrings(append(dst, `,"controls":`...), r.Controls)
+		if len(r.Controls) > 0 {
+			controls := slices.DeleteFunc(slices.Clone(r.Controls), func(control string) bool { return !t.says(control) })
+			e.notes.unsaid += len(r.Controls) - len(controls)
+			dst = appendStrings(append(dst, `,"controls":`...), controls)
 		}
 		dst = append(dst, '}')
 	}
 	return append(dst, ']')
 }
 
-func (e *encoder) details(dst []byte, details map[string]any, computed []string, hidden *values) []byte {
+// telling tells what of a reason may be written.
+type telling struct {
+	f      *pdp.Facts
+	words  pdp.Words
+	hidden *values
+}
+
+// ours are the controls and the names of details that Go gives, whatever policy says.
+var ours = func() map[string]bool {
+	all := map[string]bool{"claims": true, "seconds_until_valid": true, "seconds_since_expiry": true, "actual_seconds": true, "limit_seconds": true,
+		"size_bytes": true, "limit_bytes": true}
+	for _, r := range pdp.FloorReasons() {
+		for _, control := range r.Controls {
+			all[control] = true
+		}
+	}
+	return all
+}()
+
+// families are those of the library's codes and of Go's. Nobody can have one of these erased by bringing it as a claim.
+var families = []string{"signature", "algorithm", "key", "header", "lifetime", "claims", "minimization", "revocation", "policy"}
+
+// code is the code as it may be written. One that the policy says, and that is also a claim, may have been taken from there.
+func (t *telling) code(code string) string {
+	if family, _, _ := strings.Cut(code, "."); !slices.Contains(families, family) && t.hidden.are(code) {
+		return pdp.ComputedCode
+	}
+	return pdp.RecordedCode(code, t.words)
+}
+
+// says tells that a control or a name is one that may be written.
+func (t *telling) says(text string) bool {
+	return ours[text] || t.words != nil && t.words.Says(text) && !t.hidden.are(text)
+}
+
+// names tells that a text is what details may hold: a name that the policy says, or one of the token's claims or header
+// parameters; or else a value that the mask clears.
+func (t *telling) names(text string) bool {
+	return !t.hidden.shows(text) && (t.words != nil && t.words.Says(text) || t.isMember(text) || t.hidden.cleared[text])
+}
+
+func (t *telling) isMember(name string) bool {
+	header := &t.f.Token.Header
+	if _, parameter := header.Parameters[name]; parameter || slices.Contains(header.KeyReferences, name) {
+		return true
+	}
+	return t.f.Verification.Verified() && hasPath(t.f.Token.Claims, name)
+}
+
+// hasPath tells that names with dots between them lead somewhere, through lists too.
+func hasPath(value any, path string) bool {
+	switch v := value.(type) {
+	case map[string]any:
+		if _, there := v[path]; there {
+			return true
+		}
+		for name, inner := range v {
+			if rest, ok := strings.CutPrefix(path, name+"."); ok && hasPath(inner, rest) {
+				return true
+			}
+		}
+	case []any:
+		return slices.ContainsFunc(v, func(element any) bool { return hasPath(element, path) })
+	}
+	return false
+}
+
+func (e *encoder) details(dst []byte, details map[string]any, t *telling) []byte {
 	base := len(e.pointer)
 	first := true
 	for _, name := range slices.Sorted(maps.Keys(details)) {
 		e.pointer = appendReference(append(e.pointer[:base], "/details/"...), name)
-		if !plain(name, longestName, longestRun) || slices.Contains(computed, name) {
-			e.notes.erase(e.pointer, false)
+		if !plain(name, longestName, longestRun) || !t.says(name) {
+			e.notes.unsaid++
 			continue
 		}
 		mark := len(dst)
@@ -63,7 +132,7 @@ func (e *encoder) details(dst []byte, details map[string]any, computed []string,
 		}
 		dst = append(appendPlain(dst, name), ':')
 		wrote := false
-		if dst, wrote = e.detail(dst, details[name], hidden); !wrote {
+		if dst, wrote = e.detail(dst, details[name], t); !wrote {
 			dst = dst[:mark]
 			e.notes.erase(e.pointer, true)
 			continue
@@ -74,14 +143,14 @@ func (e *encoder) details(dst []byte, details map[string]any, computed []string,
 	return append(dst, '}')
 }
 
-func (e *encoder) detail(dst []byte, value any, hidden *values) ([]byte, bool) {
+func (e *encoder) detail(dst []byte, value any, t *telling) ([]byte, bool) {
 	switch v := value.(type) {
 	case []string:
 		dst = append(dst, '[')
 		start := len(dst)
 		for _, s := range v {
-			if hidden.shows(s) {
-				e.notes.unnamed++
+			if !t.names(s) {
+				e.notes.unsaid++
 				continue
 			}
 			if len(dst) > start {
@@ -96,33 +165,36 @@ func (e *encoder) detail(dst []byte, value any, hidden *values) ([]byte, bool) {
 			if s, ok := element.(string); ok {
 				names = append(names, s)
 			} else {
-				e.notes.unnamed++
+				e.notes.unsaid++
 			}
 		}
-		return e.detail(dst, names, hidden)
+		return e.detail(dst, names, t)
 	case string:
-		if hidden.shows(v) {
+		if !t.names(v) {
 			return dst, false
 		}
 		return appendPlain(dst, v), true
 	}
 	start := len(dst)
 	dst, err := appendScalar(dst, value)
-	if err != nil || hidden.showsNumber(string(dst[start:])) {
+	if err != nil || t.hidden.showsNumber(string(dst[start:])) {
 		return dst[:start], false
 	}
 	return dst, true
 }
 
 // values are those of a token that its record must not show. Texts are in lower case, since a rule may compare them so; a
-// number is among both, since a rule may make one of the other.
+// number is among both, since a rule may make one of the other. All has short texts, too; cleared are texts that may be
+// shown, as they are.
 type values struct {
 	texts   []string
+	all     map[string]bool
 	numbers map[string]bool
+	cleared map[string]bool
 }
 
 func hiddenValues(f *pdp.Facts, m *Mask) *values {
-	v := &values{numbers: make(map[string]bool)}
+	v := &values{all: make(map[string]bool), numbers: make(map[string]bool), cleared: make(map[string]bool)}
 	if f.Verification.Verified() {
 		v.collect(f.Token.Claims, newPaths(m.Clear, m.Pseudonymise), erased)
 	}
@@ -140,13 +212,21 @@ func hiddenValues(f *pdp.Facts, m *Mask) *values {
 }
 
 func (v *values) text(s string) {
+	s = strings.ToLower(s)
+	v.all[s] = true
 	if len(s) >= shortestLeak {
-		v.texts = append(v.texts, strings.ToLower(s))
+		v.texts = append(v.texts, s)
 	}
 }
 
+// are tells that a text is one of the values.
+func (v *values) are(s string) bool { return v.all[strings.ToLower(s)] }
+
 func (v *values) collect(value any, p *paths, around treatment) {
 	if p.under(around) == cleared && (p == nil || len(p.below) == 0) {
+		if s, ok := value.(string); ok {
+			v.cleared[s] = true
+		}
 		return
 	}
 	switch value := value.(type) {

@@ -220,26 +220,56 @@ func TestDetailsShowNoClaim(t *testing.T) {
 	}
 }
 
-// A rule can make a code, a control or the name of a detail out of a claim.
-func TestWhatARuleComputedIsNotWritten(t *testing.T) {
+// A rule can make a code, a control or the name of a detail out of a claim, or take it from there.
+func TestWhatTheReasonsOfARuleTell(t *testing.T) {
+	words := policyWords{"own.found", "OWN:1", "count", "own.ward", "staff-of-jane", "DE", "lifetime.too_old"}
+	for name, c := range map[string]struct {
+		reason pdp.Reason
+		want   audit.Reason
+		lost   int // beside what stands among the erased pointers
+	}{
+		"all is said":           {pdp.Reason{Code: "own.found", Controls: []string{"OWN:1"}, Details: map[string]any{"count": int64(2)}}, audit.Reason{Code: "own.found", Controls: []string{"OWN:1"}, Details: map[string]any{"count": json.Number("2")}}, 0},
+		"a computed code":       {pdp.Reason{Code: "own.jane-doe-4711"}, audit.Reason{Code: pdp.ComputedCode}, 0},
+		"a code out of a claim": {pdp.Reason{Code: "own.ward"}, audit.Reason{Code: pdp.ComputedCode}, 0},
+		"one that is Go's":      {pdp.Reason{Code: "revocation.subject", Controls: []string{"SOC2:CC7.4", "X:1"}}, audit.Reason{Code: "revocation.subject", Controls: []string{"SOC2:CC7.4"}}, 1},
+		"one of the library":    {pdp.Reason{Code: "lifetime.too_old"}, audit.Reason{Code: "lifetime.too_old"}, 0},
+		"computed controls":     {pdp.Reason{Code: "own.found", Controls: []string{"OWN:jane", "OWN:1", "OWN:x"}}, audit.Reason{Code: "own.found", Controls: []string{"OWN:1"}}, 2},
+		"a control of a claim":  {pdp.Reason{Code: "own.found", Controls: []string{"staff-of-jane"}}, audit.Reason{Code: "own.found"}, 1},
+		"a computed name":       {pdp.Reason{Code: "own.found", Details: map[string]any{"of jane": int64(1)}}, audit.Reason{Code: "own.found"}, 1},
+		"a name of a claim":     {pdp.Reason{Code: "own.found", Details: map[string]any{"staff-of-jane": true}}, audit.Reason{Code: "own.found"}, 1},
+		"a short one":           {pdp.Reason{Code: "own.found", Details: map[string]any{"DE": true}}, audit.Reason{Code: "own.found"}, 1},
+		"a part of a claim":     {pdp.Reason{Code: "own.found", Details: map[string]any{"count": "jane"}}, audit.Reason{Code: "own.found"}, 0},
+		"parts of claims":       {pdp.Reason{Code: "own.found", Details: map[string]any{"count": []string{"jane", "email", "address.street", "address.of", "kid", "OWN:1"}}}, audit.Reason{Code: "own.found", Details: map[string]any{"count": []any{"email", "address.street", "kid", "OWN:1"}}}, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f, d := verified(t)
+			f.Token.Claims["ward"], f.Token.Claims["born_in"] = "own.ward", "DE"
+			f.Token.Claims["event"] = "lifetime.too_old" // nobody has a code of the library's erased by that
+			d.Words = words
+			c.reason.Severity, c.reason.Enforcement = pdp.High, pdp.Warn
+			d.Reasons = []pdp.Reason{c.reason}
+			e := decoded(t, recorded(t, masks(standard()), pseudonyms(t), f, d))
+			got := e.Result.Reasons[0]
+			if got.Code != c.want.Code || !slices.Equal(got.Controls, c.want.Controls) || len(got.Details) != len(c.want.Details) || got.Severity != "high" ||
+				len(c.want.Details) > 0 && !reflect.DeepEqual(got.Details, c.want.Details) {
+				t.Errorf("%+v", got)
+			}
+			if lost := e.Custom.Assay.ErasedUnsaid; lost != c.lost {
+				t.Errorf("%d texts are told to be erased", lost)
+			}
+			if slices.Contains(e.Erased, "/result/reasons/0/code") != (c.want.Code == pdp.ComputedCode) {
+				t.Errorf("erased %q", e.Erased)
+			}
+		})
+	}
+}
+
+func TestWhatAPolicyHasOmittedIsNamedOnlyWhereItIsAName(t *testing.T) {
 	f, d := verified(t)
-	said := d.Reasons[0]
-	said.Details, said.ComputedNames = map[string]any{"of jane": int64(1), "count": int64(2)}, []string{"of jane"}
-	d.Reasons = []pdp.Reason{said, {Code: "own.jane-doe-4711", Severity: pdp.High, Enforcement: pdp.Warn, Controls: []string{"OWN:jane-doe-4711"}, Computed: true}}
-	record := recorded(t, masks(standard()), pseudonyms(t), f, d)
-	if bytes.Contains(record, []byte("jane")) {
-		t.Errorf("%s", record)
-	}
-	e := decoded(t, record)
-	first, second := e.Result.Reasons[0], e.Result.Reasons[1]
-	if first.Code != said.Code || len(first.Controls) != 1 || len(first.Details) != 1 {
-		t.Errorf("what the policy says: %+v", first)
-	}
-	if second.Code != pdp.ComputedCode || second.Severity != "high" || second.Enforcement != "warn" || second.Controls != nil {
-		t.Errorf("what a rule computed: %+v", second)
-	}
-	if !slices.Contains(e.Erased, "/result/reasons/1/code") || e.Custom.Assay.ErasedUnnamed < 2 {
-		t.Errorf("erased %q and %d", e.Erased, e.Custom.Assay.ErasedUnnamed)
+	d.Obligations.OmitClaims = []string{"email", "jane-doe-4711", "address.street", "jane"}
+	e := decoded(t, recorded(t, masks(standard()), pseudonyms(t), f, d))
+	if got := e.Result.Obligations.OmitClaims; !slices.Equal(got, []string{"email", "address.street"}) {
+		t.Errorf("%q", got)
 	}
 }
 

@@ -133,7 +133,7 @@ func (e *Engine) failed(r *Revision, took time.Duration, err error) pdp.Verdict 
 	if errors.Is(err, ErrUndefined) {
 		reason = pdp.NewFloorReason("policy.undefined", "the policy gave no usable verdict", nil)
 	}
-	return pdp.Verdict{Reasons: []pdp.Reason{*reason}, Revision: r.id}
+	return pdp.Verdict{Reasons: []pdp.Reason{*reason}, Revision: r.id, Words: r.words}
 }
 
 // TakeTurn takes one of the places in turns, or answers with ctx's cause. It asks for ctx's Done only where there is none free,

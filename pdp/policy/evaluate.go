@@ -42,8 +42,7 @@ func (r *Revision) verdict(ctx context.Context, cut *cutOff, second int64, input
 	if err != nil {
 		return pdp.Verdict{}, likelier(err, failures)
 	}
-	r.markComputed(verdict.Reasons)
-	verdict.Revision = r.id
+	verdict.Revision, verdict.Words = r.id, r.words
 	verdict.Claims = r.shared(verdict.Claims)
 	if len(failures) > 0 {
 		return verdict, likelier(nil, failures)

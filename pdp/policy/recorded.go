@@ -141,7 +141,7 @@ func (f *Recorded) Evaluate(ctx context.Context, input map[string]any, second in
 	if errors.Is(err, ErrUndefined) {
 		reason = pdp.NewFloorReason("policy.undefined", "the policy gave no usable verdict", nil)
 	}
-	return pdp.Verdict{Reasons: append([]pdp.Reason{*reason}, reasons...), Revision: f.r.id}, nil
+	return pdp.Verdict{Reasons: append([]pdp.Reason{*reason}, reasons...), Revision: f.r.id, Words: f.r.words}, nil
 }
 
 // Texts are all texts in the documents of data, values and names, beside those of other documents, sorted.

@@ -34,7 +34,7 @@ type Revision struct {
 	// say so are the library's, and nothing else reads the time.
 	settles bool
 
-	words words
+	words *words
 
 	// claims are those that the last verdict released: most verdicts release the same, and then share them.
 	claims atomic.Pointer[[][]string]
@@ -64,7 +64,7 @@ func newRevision(ctx context.Context, id string, compiler *ast.Compiler, store s
 	if !ok {
 		return nil, errors.New("policy: the store gives its data in another form than it was asked for")
 	}
-	r.base = base{documents}
+	r.base, r.words = base{documents}, wordsOf(compiler, documents)
 	r.question, err = ask(compiler, Entrypoint)
 	return r, err
 }

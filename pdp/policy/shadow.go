@@ -229,9 +229,10 @@ func enforcements(v *pdp.Verdict) map[string]pdp.Enforcement {
 	of := make(map[string]pdp.Enforcement, len(v.Reasons))
 	for i := range v.Reasons {
 		r := &v.Reasons[i]
-		last, there := of[r.RecordedCode()]
+		code := pdp.RecordedCode(r.Code, v.Words) // it goes to metrics and to the log
+		last, there := of[code]
 		if !there || strictness[last] != 0 && (strictness[r.Enforcement] == 0 || strictness[r.Enforcement] > strictness[last]) {
-			of[r.RecordedCode()] = r.Enforcement
+			of[code] = r.Enforcement
 		}
 	}
 	return of

@@ -30,7 +30,7 @@ func TestTheLibrarysCodesAndControlsStandInIt(t *testing.T) {
 		}
 		seen++
 		for _, text := range append(c.Controls, c.Code) {
-			if !r.says(text) {
+			if !r.words.Says(text) {
 				t.Errorf("%s: %s is taken for computed", c.Code, text)
 			}
 		}
@@ -40,37 +40,88 @@ func TestTheLibrarysCodesAndControlsStandInIt(t *testing.T) {
 	}
 }
 
-func TestCodesAndControlsThatARuleComputesAreMarked(t *testing.T) {
-	const finding = "decision := {\"allow\": true, \"claims\": set(), \"obligations\": {}, \"cache_for_seconds\": 0, \"reasons\": {{\"code\": code, \"controls\": controls, " +
-		"\"message\": \"m\", \"severity\": \"low\", \"enforcement\": \"warn\", \"details\": {\"kind\": 1, sprintf(\"of %s\", [input.token.kind]): 2}}}}\n\n"
-	for name, c := range map[string]struct {
-		rules    string
-		computed bool
-	}{
-		"both are said":                  {"code := \"own.said\"\n\ncontrols := [\"OWN:1\"]\n", false},
-		"they stand in the data":         {"code := data.own.code\n\ncontrols := data.own.controls\n", false},
-		"they are chosen":                {"code := {\"jws\": \"own.signed\", \"jwe\": \"own.encrypted\"}[input.token.kind]\n\ncontrols := [\"OWN:1\"]\n", false},
-		"the code is made of a claim":    {"code := sprintf(\"own.%s\", [input.token.claims.client_id])\n\ncontrols := [\"OWN:1\"]\n", true},
-		"the code is a claim":            {"code := concat(\".\", [\"own\", input.token.claims.sub])\n\ncontrols := []\n", true},
-		"a control is made of a claim":   {"code := \"own.said\"\n\ncontrols := [\"OWN:1\", sprintf(\"OWN:%s\", [input.token.claims.client_id])]\n", true},
-		"a code is a text of other data": {"code := sprintf(\"%s.x\", [data.own.person])\n\ncontrols := []\n", true},
+func TestTheWordsOfAPolicy(t *testing.T) {
+	const policy = `decision := {"allow": true, "reasons": {r | some name in ["x"]; r := reason(name)}, "claims": set(), "obligations": {}, "cache_for_seconds": 0}
+
+reason(name) := {"code": code, "controls": ["OWN:list"], "message": "m", "severity": "low", "enforcement": "warn", "details": {"in.details": 1}} if {
+	some code, _ in modes
+	name == "in.function"
+} else := {"code": "in.else"}
+
+modes["in.head"] := "warn" if input.time
+
+modes["in.head_without_body"] := "warn"
+
+found["in.set"] if input.time > 0
+
+counts.in_ref := 1 if input.time
+
+default standing := "in.default"
+
+# METADATA
+# custom:
+#   code: in.metadata
+#   controls: [OWN:metadata]
+findings contains {"rule": rego.metadata.rule(), "names": {n | some n in ["in.comprehension"]}} if data.own["in.reference"]
+`
+	s := deciding(policy)
+	s.Data = []byte(`{"own": {"codes": {"x": ["in.data"]}, "control": "OWN-data", "people": {"jane.doe": {"uri": "urn:person:jane"}}}, "assay": {"config": {"names": {"in_config": "value_of_config"}}}}`)
+	r := compiled(t, s)
+	for _, text := range []string{
+		"in.details", "in.function", "in.else", "in.head", "in.head_without_body", "in.set", "in_ref", "in.default", "in.metadata", "OWN:metadata", "OWN:list",
+		"in.comprehension", "in.reference", "in.data", "OWN-data", "in_config", "value_of_config",
+	} {
+		if !r.words.Says(text) {
+			t.Errorf("%s is not known", text)
+		}
+	}
+	for _, text := range []string{"", "in", "jane.doe", "urn:person:jane", "people", "x.y"} {
+		if r.words.Says(text) {
+			t.Errorf("%s is taken for a word of the policy", text)
+		}
+	}
+}
+
+const telling = "decision := {\"allow\": true, \"claims\": set(), \"obligations\": {}, \"cache_for_seconds\": 0, \"reasons\": {{\"code\": code, " +
+	"\"message\": \"m\", \"severity\": \"low\", \"enforcement\": \"warn\", \"details\": {}}}}\n\n"
+
+func TestACodeThatARuleComputesIsNotNamed(t *testing.T) {
+	for name, c := range map[string]struct{ rules, recorded string }{
+		"it is said":                   {"code := \"own.said\"\n", "own.said"},
+		"it is chosen":                 {"code := {\"jws\": \"own.signed\"}[input.token.kind]\n", "own.signed"},
+		"it is made of a claim":        {"code := sprintf(\"own.%s\", [input.token.claims.client_id])\n", pdp.ComputedCode},
+		"it is Go's":                   {"code := concat(\".\", [\"signature\", \"malformed\"])\n", "signature.malformed"},
+		"beside a builtin that failed": {"code := sprintf(\"own.%s\", [input.token.claims.client_id])\n\nx := to_number(input.token.claims.sub)\n\nfailing if x\n", pdp.ComputedCode},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := deciding(finding + c.rules)
-			s.Data = []byte(`{"own": {"code": "own.of_data", "controls": ["OWN:2"], "person": "jane"}}`)
-			e, _ := engine(t, compiled(t, s))
+			e, _ := engine(t, compiled(t, deciding(telling+c.rules)))
 			for range 2 { // the second time it is remembered
 				v, err := e.Evaluate(t.Context(), facts(t))
-				if err != nil || len(v.Reasons) != 1 {
+				if err != nil || len(v.Reasons) == 0 {
 					t.Fatalf("%+v, %v", v, err)
 				}
-				if names := v.Reasons[0].ComputedNames; len(names) != 1 || names[0] != "of jws" {
-					t.Errorf("names %q", names)
-				}
-				if reason := v.Reasons[0]; reason.Computed != c.computed || (reason.RecordedCode() == pdp.ComputedCode) != c.computed {
-					t.Errorf("%+v", reason)
+				last := v.Reasons[len(v.Reasons)-1]
+				if code := pdp.RecordedCode(last.Code, v.Words); code != c.recorded {
+					t.Errorf("%s is recorded as %s", last.Code, code)
 				}
 			}
 		})
+	}
+}
+
+// What a candidate says differently goes to metrics and to the log.
+func TestAShadowNamesNoCodeThatARuleComputes(t *testing.T) {
+	s, b, _ := beginShadow(t, "decision := {\"allow\": true, \"claims\": set(), \"obligations\": {}, \"cache_for_seconds\": 0, \"reasons\": set()}\n",
+		telling+"code := sprintf(\"own.%s\", [input.token.claims.client_id])\n", 1, 10)
+	running(t, s)
+	asked(t, s)
+	compared := <-b.compared
+	if len(compared.Differences) == 0 {
+		t.Fatalf("%+v", compared)
+	}
+	for _, d := range compared.Differences {
+		if d.Code != "" && d.Code != pdp.ComputedCode {
+			t.Errorf("%+v", d)
+		}
 	}
 }

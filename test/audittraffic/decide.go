@@ -91,7 +91,7 @@ func (w *writer) judge(t *token, f *pdp.Facts, d *pdp.Decision, at time.Time) {
 
 // answer records the decision.
 func (w *writer) answer(ctx context.Context, f *pdp.Facts, d *pdp.Decision, asking string, t *token, at time.Time) error {
-	d.ID, d.EvaluatedAt, d.PolicyRevision, d.Allow = w.id(at), at, w.revision, d.Token.Status == pdp.StatusVerified
+	d.ID, d.EvaluatedAt, d.PolicyRevision, d.Words, d.Allow = w.id(at), at, w.revision, w.reasons, d.Token.Status == pdp.StatusVerified
 	for i := range d.Reasons {
 		d.Allow = d.Allow && d.Reasons[i].Enforcement != pdp.Deny
 	}

@@ -73,7 +73,7 @@ var masks = map[string]map[string]string{
 	"wicked log mask": {"system/log/mask.rego": "package system.log\n\ndrop := true\n\nmask contains {\"op\": \"upsert\", \"path\": \"/input/token/id\", \"value\": input.input.token.claims}\n\nmask contains object.get(input, [\"input\", \"token\", \"claims\", \"email\"], \"/input/request/path\")\n", ".manifest": `{"roots": ["system/log"]}`},
 	"a rule that tells": {"assay/rules/tells.rego": "package assay.rules.tells\n\nfindings contains {\n" +
 		"\t\"rule\": {\"custom\": {\"code\": sprintf(\"tells.%s\", [told]), \"severity\": \"low\", \"mode\": \"warn\", \"controls\": [sprintf(\"TOLD:%s\", [told])]}},\n" +
-		"\t\"message\": sprintf(\"this is %s\", [told]),\n\t\"details\": {told: 1, \"who\": input.token.claims.sub},\n" +
+		"\t\"message\": sprintf(\"this is %s\", [told]),\n\t\"details\": {told: 1, \"who\": told, \"also\": [told, input.token.claims.sub]},\n" +
 		"} if {\n\ttold := replace(input.token.claims.sub, \"@\", \"-at-\")\n}\n", ".manifest": `{"roots": ["assay/rules/tells"]}`},
 	"everything is clear": {"assay/audit/mask.rego": "package assay.audit\n\ndefault claims := {}\n\nclaims := input.token.claims\n\n" +
 		"mask := {\"clear\": {[name] | some name, _ in claims}, \"clear_request\": [[\"action\"], [\"resource\"], [\"path\"], [\"client_ip\"], [\"context\"]]}\n", ".manifest": `{"roots": ["assay/audit"]}`},

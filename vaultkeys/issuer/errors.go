@@ -35,6 +35,7 @@ type RefusedError struct {
 	Reasons []pdp.Reason
 	// PolicyRevision names the policy that decided.
 	PolicyRevision string
+	Words          pdp.Words
 }
 
 // Codes are those of the reasons that deny, as records may have them.
@@ -42,7 +43,7 @@ func (e *RefusedError) Codes() []string {
 	var codes []string
 	for i := range e.Reasons {
 		if e.Reasons[i].Enforcement.Denies() {
-			codes = append(codes, e.Reasons[i].RecordedCode())
+			codes = append(codes, pdp.RecordedCode(e.Reasons[i].Code, e.Words))
 		}
 	}
 	return codes

@@ -274,7 +274,7 @@ func (i *Issuer) judge(ctx context.Context, d *draft, o *Order) error {
 		case !decision.Allow && slices.ContainsFunc(decision.Reasons, func(r pdp.Reason) bool { return r.Code == "revocation.key" }):
 			return errBurnt
 		case !decision.Allow:
-			return &RefusedError{Reasons: decision.Reasons, PolicyRevision: decision.PolicyRevision}
+			return &RefusedError{Reasons: decision.Reasons, PolicyRevision: decision.PolicyRevision, Words: decision.Words}
 		}
 	}
 	return nil

@@ -182,10 +182,15 @@ func TestEveryAudienceIsAskedForAndWhatIsJudgedIsSigned(t *testing.T) {
 	}
 }
 
+// oneWord is all that a policy says.
+type oneWord string
+
+func (w oneWord) Says(text string) bool { return text == string(w) }
+
 func TestWhatWouldBeDeniedIsNotSigned(t *testing.T) {
 	reasons := []pdp.Reason{
 		{Code: "minimization.sensitive_claim", Message: "secret words", Enforcement: pdp.Warn},
-		{Code: "lifetime.too_long", Enforcement: pdp.Deny}, {Code: "claims.missing", Enforcement: pdp.Deny},
+		{Code: "lifetime.too_long", Enforcement: pdp.Deny}, {Code: "claims.missing", Enforcement: pdp.Deny}, {Code: "own.alice", Enforcement: pdp.Deny},
 	}
 	broken := errors.New("the policy was cut off")
 	for name, c := range map[string]struct {
@@ -193,10 +198,10 @@ func TestWhatWouldBeDeniedIsNotSigned(t *testing.T) {
 		want   func(error) bool
 	}{
 		"denied for one audience of two": {func(p Proposal) (*pdp.Decision, error) {
-			return &pdp.Decision{Allow: p.Audience == "orders", Reasons: reasons}, nil
+			return &pdp.Decision{Allow: p.Audience == "orders", Reasons: reasons, Words: oneWord("claims.missing")}, nil
 		}, func(err error) bool {
 			refused, ok := errors.AsType[*RefusedError](err)
-			return ok && reflect.DeepEqual(refused.Reasons, reasons) && err.Error() == "policy refuses the token: lifetime.too_long, claims.missing"
+			return ok && reflect.DeepEqual(refused.Reasons, reasons) && err.Error() == "policy refuses the token: lifetime.too_long, claims.missing, policy.computed_code"
 		}},
 		"the zero decision": {func(Proposal) (*pdp.Decision, error) { return &pdp.Decision{}, nil },
 			func(err error) bool { _, ok := errors.AsType[*RefusedError](err); return ok }},

@@ -17,7 +17,7 @@ type judged struct {
 func judgedOf(v *pdp.Verdict) judged {
 	j := judged{allow: v.Allow, findings: make([]Finding, len(v.Reasons))}
 	for i := range v.Reasons {
-		j.findings[i] = Finding{v.Reasons[i].RecordedCode(), string(v.Reasons[i].Enforcement)}
+		j.findings[i] = Finding{pdp.RecordedCode(v.Reasons[i].Code, v.Words), string(v.Reasons[i].Enforcement)}
 	}
 	return j
 }

@@ -145,7 +145,7 @@ func (d *desk) decide(t testing.TB, f *pdp.Facts) (workbench.Answer, []byte) {
 	}
 	answer := workbench.Answer{Allow: decision.Allow, Findings: []workbench.Finding{}}
 	for _, r := range decision.Reasons {
-		answer.Findings = append(answer.Findings, workbench.Finding{Code: r.Code, Enforcement: string(r.Enforcement)})
+		answer.Findings = append(answer.Findings, workbench.Finding{Code: pdp.RecordedCode(r.Code, decision.Words), Enforcement: string(r.Enforcement)})
 	}
 	workbench.SortFindings(answer.Findings)
 	return answer, d.log.records[len(d.log.records)-1]

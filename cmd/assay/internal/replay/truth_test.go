@@ -39,8 +39,17 @@ var stances = []stance{
 	{name: "own rule about the request", rules: map[string]string{"own.rego": rule("address", `not startswith(input.request.client_ip, "192.0.2.")`)}},
 	{name: "own rule about all claims", rules: map[string]string{"own.rego": rule("all", "some value in input.token.claims\n\tvalue == \"acme\"")}},
 	{name: "own rule by way of the library", rules: map[string]string{"own.rego": rule("way", `data.assay.minimization.extra.tenant == "acme"`)}},
+	{name: "own rule that computes its code", rules: map[string]string{"own.rego": telling}},
 	{name: "own rule about the header", rules: map[string]string{"own.rego": rule("header", `input.token.header.alg == "ES256"`)}},
 }
+
+// telling makes its code of a claim.
+const telling = `package assay.rules.telling
+
+findings contains {"rule": {"custom": {"code": sprintf("own.%s", [input.token.claims.tenant]), "severity": "low"}}, "message": "found", "details": {}} if {
+	is_string(input.token.claims.tenant)
+}
+`
 
 // someFacts draws a token and a question.
 func someFacts(random *rand.Rand, trust *pdp.Trust) *pdp.Facts {

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -28,8 +29,11 @@ func (oneKey) Sign(context.Context, string, int, string, [][]byte) ([][]byte, er
 type denying struct{ reasons []pdp.Reason }
 
 func (d denying) Judge(context.Context, issuer.Proposal) (*pdp.Decision, error) {
-	return &pdp.Decision{Reasons: d.reasons, PolicyRevision: "r1"}, nil
+	return &pdp.Decision{Reasons: d.reasons, PolicyRevision: "r1", Words: d}, nil
 }
+
+// Says implements pdp.Words: the policy says all codes but those of its own.
+func (denying) Says(text string) bool { return !strings.HasPrefix(text, "own.") }
 
 // unkept records nothing.
 type unkept struct{}
@@ -57,6 +61,7 @@ func TestARefusedTokenIsRecorded(t *testing.T) {
 	}
 	policy := denying{[]pdp.Reason{
 		{Code: "minimization.claim", Enforcement: pdp.Deny}, {Code: "lifetime.long", Enforcement: pdp.Warn}, {Code: "claims.missing", Enforcement: pdp.Waived},
+		{Code: "own.alice", Enforcement: pdp.Deny}, // which a rule may have made of the subject
 	}}
 	signing, err := issuer.New(issuer.Config{Keys: ring, Signer: vault, Judge: policy, Now: func() time.Time { return now }})
 	if err != nil {
@@ -74,7 +79,7 @@ func TestARefusedTokenIsRecorded(t *testing.T) {
 	want := []pdp.Change{{
 		Kind: pdp.TokenRefused, At: now, Actor: caller, About: pdp.About{Kind: "subject", Issuer: "https://tokens.example", Value: "alice"},
 		Details: map[string]any{"token_type": "access_token", "audience": []string{"orders"}, "client": "web", "key": "access", "encrypted": false,
-			"reasons": []string{"minimization.claim"}, "policy_revision": "r1"},
+			"reasons": []string{"minimization.claim", pdp.ComputedCode}, "policy_revision": "r1"},
 	}}
 	if !reflect.DeepEqual(kept.list, want) {
 		t.Errorf("recorded %+v", kept.list)
