@@ -346,10 +346,11 @@ func TestAnUnverifiedTokenIsOnlyDescribedByItsHeader(t *testing.T) {
 
 type oneWord string
 
-func (w oneWord) Says(text string) bool { return text == string(w) }
+func (w oneWord) Says(text string) bool   { return text == string(w) }
+func (oneWord) SaysCode(text string) bool { return text == "own.finding" }
 
 func TestRecordedCode(t *testing.T) {
-	for code, want := range map[string]string{"own.said": "own.said", "own.jane": pdp.ComputedCode, "revocation.subject": "revocation.subject"} {
+	for code, want := range map[string]string{"own.said": "own.said", "own.finding": "own.finding", "own.jane": pdp.ComputedCode, "revocation.subject": "revocation.subject"} {
 		if got := pdp.RecordedCode(code, oneWord("own.said")); got != want {
 			t.Errorf("%s is recorded as %s", code, got)
 		}

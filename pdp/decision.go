@@ -110,15 +110,19 @@ type Reason struct {
 
 // Words tells which texts stand in a policy, its configuration included. One that a verdict has and that does not was
 // computed, perhaps out of what nobody is to read: it is answered, and not recorded.
-type Words interface{ Says(text string) bool }
+type Words interface {
+	Says(text string) bool
+	// SaysCode tells that a text stands where a code does: it can be no claim.
+	SaysCode(text string) bool
+}
 
 // ComputedCode stands in records for a code that a rule computed.
-const ComputedCode = "policy.computed_code"
+const ComputedCode = "computed.code"
 
-// RecordedCode is a reason's code as records, metrics and logs may have it: one that Go gives, or that the policy says.
-// words may be nil.
+// RecordedCode is a reason's code as metrics and logs may have it: one that Go gives, or that the policy says. Records
+// have it too, unless it is not where a code stands and is a value of the token. words may be nil.
 func RecordedCode(code string, words Words) string {
-	if _, ours := floorByCode[code]; ours || words != nil && words.Says(code) {
+	if _, ours := floorByCode[code]; ours || words != nil && (words.Says(code) || words.SaysCode(code)) {
 		return code
 	}
 	return ComputedCode

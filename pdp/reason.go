@@ -8,6 +8,11 @@ type FloorReason struct {
 	Controls    []string
 }
 
+// Families are those of the codes of the policy library and of Go.
+func Families() []string {
+	return []string{"signature", "algorithm", "key", "header", "lifetime", "claims", "minimization", "revocation", "policy"}
+}
+
 // FloorReasons lists every code that Go gives by itself, in documentation order.
 func FloorReasons() []FloorReason { return floorReasons }
 

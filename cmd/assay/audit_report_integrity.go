@@ -118,8 +118,8 @@ func sentence(f ledger.Finding) string {
 	if f.Index >= 0 {
 		text = fmt.Sprintf("record %d, %s", f.Index, text)
 	}
-	if f.File != "" {
-		text += " (" + f.File + ")"
+	if place := placeOf(&f); place != "" {
+		text += " (" + place + ")"
 	}
 	return text
 }

@@ -173,6 +173,17 @@ func counted(n int, one, many string) string {
 	return fmt.Sprintf("%d %s", n, many)
 }
 
+// placeOf names the file of a finding and its lines.
+func placeOf(f *ledger.Finding) string {
+	switch {
+	case f.ThroughLine > 0:
+		return fmt.Sprintf("%s lines %d to %d", f.File, f.Line, f.ThroughLine)
+	case f.Line > 0:
+		return fmt.Sprintf("%s line %d", f.File, f.Line)
+	}
+	return f.File
+}
+
 // findingLine names what is wrong: kind, records, place, decision.
 func findingLine(f *ledger.Finding) string {
 	var at []string
@@ -182,14 +193,7 @@ func findingLine(f *ledger.Finding) string {
 	case f.Index >= 0:
 		at = append(at, fmt.Sprintf("record %d", f.Index))
 	}
-	if f.File != "" {
-		place := f.File
-		if f.Line > 0 {
-			place = fmt.Sprintf("%s line %d", f.File, f.Line)
-			if f.ThroughLine > 0 {
-				place = fmt.Sprintf("%s lines %d to %d", f.File, f.Line, f.ThroughLine)
-			}
-		}
+	if place := placeOf(f); place != "" {
 		at = append(at, place)
 	}
 	if f.DecisionID != "" {

@@ -143,17 +143,22 @@ func (e *encoder) verdict(dst []byte, f *pdp.Facts, d *pdp.Decision, m *Mask, pa
 	v := &verdictPart{reasons: d.Reasons, claims: d.Claims, omitted: d.Obligations.OmitClaims, epoch: parts}
 	v.text = alone.appendVerdict(nil, f, d, m)
 	v.notes = alone.notes
-	m.Kept.verdict.Store(v)
+	if v.notes.unsaid == 0 && v.notes.nErased == 0 { // what is erased may follow from this request
+		m.Kept.verdict.Store(v)
+	}
 	e.notes.add(&v.notes)
 	return append(dst, v.text...)
 }
 
 func (e *encoder) appendVerdict(dst []byte, f *pdp.Facts, d *pdp.Decision, m *Mask) []byte {
-	dst = e.reasons(append(dst, `,"reasons":`...), f, m, d)
+	var t *telling
+	if len(d.Reasons) > 0 || len(d.Obligations.OmitClaims) > 0 {
+		t = newTelling(f, d.Words, m)
+	}
+	dst = e.reasons(append(dst, `,"reasons":`...), t, d.Reasons)
 	dst = append(dst, `,"obligations":{`...)
 	if len(d.Obligations.OmitClaims) > 0 {
-		t := telling{f, d.Words, hiddenValues(f, m)}
-		omitted := slices.DeleteFunc(slices.Clone(d.Obligations.OmitClaims), func(name string) bool { return !t.names(name) })
+		omitted := slices.DeleteFunc(slices.Clone(d.Obligations.OmitClaims), func(name string) bool { return !t.mayHold(name) })
 		e.notes.unsaid += len(d.Obligations.OmitClaims) - len(omitted)
 		dst = append(e.names(append(dst, `"omit_claims":[`...), omitted), ']')
 	}

@@ -241,7 +241,7 @@ type Details struct {
 	Pseudonyms string `json:"pseudonyms,omitempty"`
 	// ErasedUnnamed counts what was erased and whose name may not be written either, or past the number that is listed.
 	ErasedUnnamed int `json:"erased_unnamed,omitempty"`
-	// ErasedUnsaid counts the controls, and the names and texts in details and obligations, that are not written since
-	// neither the policy says them nor are they names of the token's.
+	// ErasedUnsaid counts the controls, and the names and texts in lists of details and obligations, that are not written:
+	// the policy does not say them, or they are values of the token.
 	ErasedUnsaid int `json:"erased_unsaid,omitempty"`
 }

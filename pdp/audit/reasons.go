@@ -20,15 +20,12 @@ const fewestLeakDigits = 7
 // reasons writes what was found. Codes, controls and the names of details are those of the policy, and details hold
 // numbers, booleans and names by contract; a rule of somebody's own may break it, so what the policy does not say, and
 // what equals or holds a value that the mask did not clear, is erased.
-func (e *encoder) reasons(dst []byte, f *pdp.Facts, m *Mask, d *pdp.Decision) []byte {
+func (e *encoder) reasons(dst []byte, t *telling, reasons []pdp.Reason) []byte {
 	dst = append(dst, '[')
-	var t *telling
-	for i := range d.Reasons {
-		r := &d.Reasons[i]
+	for i := range reasons {
+		r := &reasons[i]
 		if i > 0 {
 			dst = append(dst, ',')
-		} else {
-			t = &telling{f, d.Words, hiddenValues(f, m)}
 		}
 		e.pointer = strconv.AppendInt(append(e.pointer[:0], "/result/reasons/"...), int64(i), 10)
 		code := t.code(r.Code)
@@ -41,7 +38,7 @@ func (e *encoder) reasons(dst []byte, f *pdp.Facts, m *Mask, d *pdp.Decision) []
 			dst = e.details(append(dst, `,"details":{`...), r.Details, t)
 		}
 		if len(r.Controls) > 0 {
-			controls := slices.DeleteFunc(slices.Clone(r.Controls), func(control string) bool { return !t.says(control) })
+			controls := slices.DeleteFunc(slices.Clone(r.Controls), func(control string) bool { return !t.mayServe(control) })
 			e.notes.unsaid += len(r.Controls) - len(controls)
 			dst = appendStrings(append(dst, `,"controls":`...), controls)
 		}
@@ -50,69 +47,108 @@ func (e *encoder) reasons(dst []byte, f *pdp.Facts, m *Mask, d *pdp.Decision) []
 	return append(dst, ']')
 }
 
-// telling tells what of a reason may be written.
+// telling tells what of a verdict may be written.
 type telling struct {
 	f      *pdp.Facts
 	words  pdp.Words
+	mask   *paths
 	hidden *values
 }
 
-// ours are the controls and the names of details that Go gives, whatever policy says.
-var ours = func() map[string]bool {
-	all := map[string]bool{"claims": true, "seconds_until_valid": true, "seconds_since_expiry": true, "actual_seconds": true, "limit_seconds": true,
-		"size_bytes": true, "limit_bytes": true}
-	for _, r := range pdp.FloorReasons() {
-		for _, control := range r.Controls {
-			all[control] = true
-		}
+func newTelling(f *pdp.Facts, words pdp.Words, m *Mask) *telling {
+	mask := newPaths(m.Clear, m.Pseudonymise)
+	return &telling{f: f, words: words, mask: mask, hidden: hiddenValues(f, m, mask)}
+}
+
+// What follows are texts of Go's and of the library's. Nobody can have them erased by bringing them as a claim: families of
+// codes, the names of details, and whose requirements the controls are.
+var (
+	families = pdp.Families()
+	ours     = []string{
+		"claims", "parameters", "seconds_until_valid", "seconds_since_expiry", "seconds_ahead", "actual_seconds", "limit_seconds", "size_bytes",
+		"actual_bytes", "limit_bytes", "actual_bits", "limit_bits", "actual", "limit", "cut_off",
 	}
-	return all
-}()
+	frameworks = []string{"ASVS", "GDPR", "ISO27001", "OIDC", "OIDC-BCL", "RFC7519", "RFC8417", "RFC8725", "RFC8725bis", "RFC9068", "SOC2", "SPIFFE"}
+	floors     = func() map[string]bool { // the controls that Go gives, whatever policy says
+		all := make(map[string]bool)
+		for _, r := range pdp.FloorReasons() {
+			for _, control := range r.Controls {
+				all[control] = true
+			}
+		}
+		return all
+	}()
+)
 
-// families are those of the library's codes and of Go's. Nobody can have one of these erased by bringing it as a claim.
-var families = []string{"signature", "algorithm", "key", "header", "lifetime", "claims", "minimization", "revocation", "policy"}
+// isOf tells that a text begins with one of these and a separator.
+func isOf(list []string, text, separator string) bool {
+	first, _, _ := strings.Cut(text, separator)
+	return slices.Contains(list, first)
+}
 
-// code is the code as it may be written. One that the policy says, and that is also a claim, may have been taken from there.
+func (t *telling) says(text string) bool {
+	return t.words != nil && (t.words.Says(text) || t.words.SaysCode(text))
+}
+
+// code is the code as it may be written. One that the policy has elsewhere than where a code stands may have been taken
+// from a claim that it is, too.
 func (t *telling) code(code string) string {
-	if family, _, _ := strings.Cut(code, "."); !slices.Contains(families, family) && t.hidden.are(code) {
+	if !isOf(families, code, ".") && t.hidden.are(code) && (t.words == nil || !t.words.SaysCode(code)) {
 		return pdp.ComputedCode
 	}
 	return pdp.RecordedCode(code, t.words)
 }
 
-// says tells that a control or a name is one that may be written.
-func (t *telling) says(text string) bool {
-	return ours[text] || t.words != nil && t.words.Says(text) && !t.hidden.are(text)
+func (t *telling) mayServe(control string) bool {
+	return floors[control] || t.says(control) && (isOf(frameworks, control, ":") || !t.hidden.are(control))
 }
 
-// names tells that a text is what details may hold: a name that the policy says, or one of the token's claims or header
-// parameters; or else a value that the mask clears.
-func (t *telling) names(text string) bool {
-	return !t.hidden.shows(text) && (t.words != nil && t.words.Says(text) || t.isMember(text) || t.hidden.cleared[text])
+// mayName tells that the name of a detail may be written.
+func (t *telling) mayName(name string) bool {
+	return slices.Contains(ours, name) || t.says(name) && !t.hidden.are(name)
 }
 
+// mayHold tells that a text is what details may hold: a name of the token's; or one that the policy says, and that is
+// not a value, nor a part of one; or a value that the mask clears.
+func (t *telling) mayHold(text string) bool {
+	if !plain(text, longestPlain, longestRun) {
+		return false
+	}
+	return t.isMember(text) || !t.hidden.show(text) && (t.says(text) && len(text) >= shortestLeak && !t.hidden.have(text) || t.hidden.cleared[text])
+}
+
+// isMember tells that a text names a claim, one within another, or a parameter of the header. Of a token that was not
+// verified only the parameters count that Assay knows: whoever made it chose the others.
 func (t *telling) isMember(name string) bool {
-	header := &t.f.Token.Header
-	if _, parameter := header.Parameters[name]; parameter || slices.Contains(header.KeyReferences, name) {
+	if slices.Contains(t.f.Token.Header.KeyReferences, name) {
 		return true
 	}
-	return t.f.Verification.Verified() && hasPath(t.f.Token.Claims, name)
+	if !t.f.Verification.Verified() {
+		return false
+	}
+	_, parameter := t.f.Token.Header.Parameters[name]
+	return parameter || hasPath(t.f.Token.Claims, t.mask, name)
 }
 
-// hasPath tells that names with dots between them lead somewhere, through lists too.
-func hasPath(value any, path string) bool {
+// hasPath tells that names with dots between them lead somewhere, through lists too. Names below what is pseudonymised may
+// be somebody's.
+func hasPath(value any, mask *paths, path string) bool {
 	switch v := value.(type) {
 	case map[string]any:
 		if _, there := v[path]; there {
 			return true
 		}
-		for name, inner := range v {
-			if rest, ok := strings.CutPrefix(path, name+"."); ok && hasPath(inner, rest) {
+		for i, c := range path { // a name may have dots itself
+			if c != '.' {
+				continue
+			}
+			below := mask.at(path[:i])
+			if inner, there := v[path[:i]]; there && below.under(erased) != pseudonymised && hasPath(inner, below, path[i+1:]) {
 				return true
 			}
 		}
 	case []any:
-		return slices.ContainsFunc(v, func(element any) bool { return hasPath(element, path) })
+		return slices.ContainsFunc(v, func(element any) bool { return hasPath(element, mask, path) })
 	}
 	return false
 }
@@ -122,7 +158,7 @@ func (e *encoder) details(dst []byte, details map[string]any, t *telling) []byte
 	first := true
 	for _, name := range slices.Sorted(maps.Keys(details)) {
 		e.pointer = appendReference(append(e.pointer[:base], "/details/"...), name)
-		if !plain(name, longestName, longestRun) || !t.says(name) {
+		if !plain(name, longestName, longestRun) || !t.mayName(name) {
 			e.notes.unsaid++
 			continue
 		}
@@ -149,7 +185,7 @@ func (e *encoder) detail(dst []byte, value any, t *telling) ([]byte, bool) {
 		dst = append(dst, '[')
 		start := len(dst)
 		for _, s := range v {
-			if !t.names(s) {
+			if !t.mayHold(s) {
 				e.notes.unsaid++
 				continue
 			}
@@ -170,7 +206,7 @@ func (e *encoder) detail(dst []byte, value any, t *telling) ([]byte, bool) {
 		}
 		return e.detail(dst, names, t)
 	case string:
-		if !t.names(v) {
+		if !t.mayHold(v) {
 			return dst, false
 		}
 		return appendPlain(dst, v), true
@@ -183,20 +219,21 @@ func (e *encoder) detail(dst []byte, value any, t *telling) ([]byte, bool) {
 	return dst, true
 }
 
-// values are those of a token that its record must not show. Texts are in lower case, since a rule may compare them so; a
-// number is among both, since a rule may make one of the other. All has short texts, too; cleared are texts that may be
-// shown, as they are.
+// values are those of a token and a request that its record must not show. Texts are in lower case, since a rule may
+// compare them so; a number is among both, since a rule may make one of the other, and numbers have the digits of texts.
+// All has short texts too, and words the words of texts; cleared are texts that may be shown, as they are.
 type values struct {
 	texts   []string
 	all     map[string]bool
+	words   map[string]bool
 	numbers map[string]bool
 	cleared map[string]bool
 }
 
-func hiddenValues(f *pdp.Facts, m *Mask) *values {
-	v := &values{all: make(map[string]bool), numbers: make(map[string]bool), cleared: make(map[string]bool)}
+func hiddenValues(f *pdp.Facts, m *Mask, claims *paths) *values {
+	v := &values{all: make(map[string]bool), words: make(map[string]bool), numbers: make(map[string]bool), cleared: make(map[string]bool)}
 	if f.Verification.Verified() {
-		v.collect(f.Token.Claims, newPaths(m.Clear, m.Pseudonymise), erased)
+		v.collect(f.Token.Claims, claims, erased)
 	}
 	for _, value := range f.Token.Header.Parameters {
 		if text, ok := value.(string); ok && (known(knownAlgorithms, text) || known(knownEncryptions, text) || known(knownTypes, text)) {
@@ -204,62 +241,85 @@ func hiddenValues(f *pdp.Facts, m *Mask) *values {
 		}
 		v.collect(value, nil, erased)
 	}
-	v.collect(f.Request.Context, nil, erased)
-	for _, s := range [...]string{f.Request.Path, f.Request.Resource, f.Request.Action, f.Request.ClientIP} {
-		v.text(s)
+	q, request := f.Request, newPaths(m.ClearRequest, m.PseudonymiseRequest)
+	v.collect(q.Context, request.at("context"), erased)
+	for _, member := range [...]struct{ name, value string }{{"path", q.Path}, {"resource", q.Resource}, {"action", q.Action}, {"client_ip", q.ClientIP}} {
+		if member.value != "" {
+			v.collect(member.value, request.at(member.name), erased)
+		}
 	}
 	return v
 }
 
+// text takes a value in, and its words: a rule that looks for one of them in it says it, too.
 func (v *values) text(s string) {
 	s = strings.ToLower(s)
 	v.all[s] = true
+	for word := range strings.FieldsFuncSeq(s, func(c rune) bool { return c > 0x7f || class[c] != wordByte }) {
+		v.words[word] = true
+	}
 	if len(s) >= shortestLeak {
 		v.texts = append(v.texts, s)
+	}
+	if digits := digitsOf(s); len(digits) >= fewestLeakDigits {
+		v.numbers[digits] = true
 	}
 }
 
 // are tells that a text is one of the values.
 func (v *values) are(s string) bool { return v.all[strings.ToLower(s)] }
 
+// have tells that a text is one of the values, or a word of one.
+func (v *values) have(s string) bool { return v.are(s) || v.words[strings.ToLower(s)] }
+
 func (v *values) collect(value any, p *paths, around treatment) {
-	if p.under(around) == cleared && (p == nil || len(p.below) == 0) {
-		if s, ok := value.(string); ok {
-			v.cleared[s] = true
-		}
-		return
-	}
+	as := p.under(around)
 	switch value := value.(type) {
 	case map[string]any:
 		for name, inner := range value {
-			v.collect(inner, p.at(name), p.under(around))
+			v.collect(inner, p.at(name), as)
 		}
 	case []any:
 		for _, inner := range value {
 			v.collect(inner, p, around)
 		}
 	case string:
-		v.text(value)
+		if as != cleared {
+			v.text(value)
+			return
+		}
+		v.cleared[value] = true
+		for word := range strings.FieldsSeq(value) { // of a scope
+			v.cleared[word] = true
+		}
 	case json.Number:
-		if len(value) >= fewestLeakDigits {
+		if as != cleared && len(value) >= fewestLeakDigits {
 			v.numbers[string(value)] = true
 			v.text(string(value))
 		}
 	}
 }
 
-// shows tells that a text may not be written: it is no name, or it holds a value of the token.
-func (v *values) shows(s string) bool {
-	if !plain(s, longestPlain, longestRun) {
-		return true
-	}
+// show tells that a text holds a value of the token.
+func (v *values) show(s string) bool {
 	s = strings.ToLower(s)
 	return slices.ContainsFunc(v.texts, func(value string) bool { return hasWord(s, value) })
 }
 
-// showsNumber tells that the JSON text of a number is that of a value of the token, which may be a text there.
+// showsNumber tells that the JSON text of a number is that of a value of the token, or has the digits of a text there.
 func (v *values) showsNumber(s string) bool {
-	return v.numbers[s] || len(s) >= fewestLeakDigits && slices.Contains(v.texts, s)
+	return v.numbers[s] || v.numbers[digitsOf(s)]
+}
+
+// digitsOf are the digits of a text, without the zeros that it begins with.
+func digitsOf(s string) string {
+	digits := strings.Map(func(c rune) rune {
+		if c < '0' || c > '9' {
+			return -1
+		}
+		return c
+	}, s)
+	return strings.TrimLeft(digits, "0")
 }
 
 // hasWord finds a text in s where it is not part of longer words: "read" is in "may not read", not in "thread".

@@ -222,28 +222,39 @@ func TestDetailsShowNoClaim(t *testing.T) {
 
 // A rule can make a code, a control or the name of a detail out of a claim, or take it from there.
 func TestWhatTheReasonsOfARuleTell(t *testing.T) {
-	words := policyWords{"own.found", "OWN:1", "count", "own.ward", "staff-of-jane", "DE", "lifetime.too_old"}
+	words := policyWords{"own.found", "OWN:1", "count", "own.ward", "staff-of-jane", "DE", "1", "oncology", "lifetime.too_old", "parameters", "GDPR:25", "NL"}
+	found := func(details map[string]any, controls ...string) pdp.Reason {
+		return pdp.Reason{Code: "own.found", Details: details, Controls: controls}
+	}
 	for name, c := range map[string]struct {
 		reason pdp.Reason
 		want   audit.Reason
 		lost   int // beside what stands among the erased pointers
 	}{
-		"all is said":           {pdp.Reason{Code: "own.found", Controls: []string{"OWN:1"}, Details: map[string]any{"count": int64(2)}}, audit.Reason{Code: "own.found", Controls: []string{"OWN:1"}, Details: map[string]any{"count": json.Number("2")}}, 0},
-		"a computed code":       {pdp.Reason{Code: "own.jane-doe-4711"}, audit.Reason{Code: pdp.ComputedCode}, 0},
-		"a code out of a claim": {pdp.Reason{Code: "own.ward"}, audit.Reason{Code: pdp.ComputedCode}, 0},
-		"one that is Go's":      {pdp.Reason{Code: "revocation.subject", Controls: []string{"SOC2:CC7.4", "X:1"}}, audit.Reason{Code: "revocation.subject", Controls: []string{"SOC2:CC7.4"}}, 1},
-		"one of the library":    {pdp.Reason{Code: "lifetime.too_old"}, audit.Reason{Code: "lifetime.too_old"}, 0},
-		"computed controls":     {pdp.Reason{Code: "own.found", Controls: []string{"OWN:jane", "OWN:1", "OWN:x"}}, audit.Reason{Code: "own.found", Controls: []string{"OWN:1"}}, 2},
-		"a control of a claim":  {pdp.Reason{Code: "own.found", Controls: []string{"staff-of-jane"}}, audit.Reason{Code: "own.found"}, 1},
-		"a computed name":       {pdp.Reason{Code: "own.found", Details: map[string]any{"of jane": int64(1)}}, audit.Reason{Code: "own.found"}, 1},
-		"a name of a claim":     {pdp.Reason{Code: "own.found", Details: map[string]any{"staff-of-jane": true}}, audit.Reason{Code: "own.found"}, 1},
-		"a short one":           {pdp.Reason{Code: "own.found", Details: map[string]any{"DE": true}}, audit.Reason{Code: "own.found"}, 1},
-		"a part of a claim":     {pdp.Reason{Code: "own.found", Details: map[string]any{"count": "jane"}}, audit.Reason{Code: "own.found"}, 0},
-		"parts of claims":       {pdp.Reason{Code: "own.found", Details: map[string]any{"count": []string{"jane", "email", "address.street", "address.of", "kid", "OWN:1"}}}, audit.Reason{Code: "own.found", Details: map[string]any{"count": []any{"email", "address.street", "kid", "OWN:1"}}}, 2},
+		"all is said":             {found(map[string]any{"count": int64(2)}, "OWN:1"), audit.Reason{Code: "own.found", Controls: []string{"OWN:1"}, Details: map[string]any{"count": json.Number("2")}}, 0},
+		"a computed code":         {pdp.Reason{Code: "own.jane-doe-4711"}, audit.Reason{Code: pdp.ComputedCode}, 0},
+		"a code out of a claim":   {pdp.Reason{Code: "own.ward"}, audit.Reason{Code: pdp.ComputedCode}, 0},
+		"one where a code stands": {pdp.Reason{Code: "own.certain"}, audit.Reason{Code: "own.certain"}, 0},
+		"one that is Go's":        {pdp.Reason{Code: "revocation.subject", Controls: []string{"SOC2:CC7.4", "X:1"}}, audit.Reason{Code: "revocation.subject", Controls: []string{"SOC2:CC7.4"}}, 1},
+		"one of the library":      {pdp.Reason{Code: "lifetime.too_old", Controls: []string{"GDPR:25"}, Details: map[string]any{"parameters": int64(1)}}, audit.Reason{Code: "lifetime.too_old", Controls: []string{"GDPR:25"}, Details: map[string]any{"parameters": json.Number("1")}}, 0},
+		"computed controls":       {found(nil, "OWN:jane", "OWN:1", "OWN:x"), audit.Reason{Code: "own.found", Controls: []string{"OWN:1"}}, 2},
+		"a control of a claim":    {found(nil, "staff-of-jane"), audit.Reason{Code: "own.found"}, 1},
+		"a computed name":         {found(map[string]any{"of jane": int64(1)}), audit.Reason{Code: "own.found"}, 1},
+		"a name of a claim":       {found(map[string]any{"staff-of-jane": true}), audit.Reason{Code: "own.found"}, 1},
+		"a short one":             {found(map[string]any{"DE": true}), audit.Reason{Code: "own.found"}, 1},
+		"a short text":            {found(map[string]any{"count": "DE"}), audit.Reason{Code: "own.found"}, 0},
+		"digit by digit":          {found(map[string]any{"count": []string{"1", "1"}}), audit.Reason{Code: "own.found", Details: map[string]any{"count": []any{}}}, 2},
+		"a part of a claim":       {found(map[string]any{"count": "jane"}), audit.Reason{Code: "own.found"}, 0},
+		"a part that is said":     {found(map[string]any{"count": "oncology"}), audit.Reason{Code: "own.found"}, 0},
+		"a cleared value":         {found(map[string]any{"count": []string{"orders", "NL"}}), audit.Reason{Code: "own.found", Details: map[string]any{"count": []any{"orders", "NL"}}}, 0},
+		"a number out of a text":  {found(map[string]any{"count": json.Number("4155550123")}), audit.Reason{Code: "own.found"}, 0},
+		"parts of claims":         {found(map[string]any{"count": []string{"jane", "email", "address.street", "address.of", "a.b.c.d", "kid", "OWN:1", "groups.deep"}}), audit.Reason{Code: "own.found", Details: map[string]any{"count": []any{"email", "address.street", "a.b.c.d", "kid", "OWN:1"}}}, 3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f, d := verified(t)
-			f.Token.Claims["ward"], f.Token.Claims["born_in"] = "own.ward", "DE"
+			f.Token.Claims["ward"], f.Token.Claims["born_in"], f.Token.Claims["tel"] = "own.ward", "DE", "+415 555 0123"
+			f.Token.Claims["a.b"] = []any{map[string]any{"c": map[string]any{"d": "x"}}}
+			f.Token.Claims["wards"], f.Token.Claims["codes"] = "oncology surgery", []any{"own.certain", "parameters", "GDPR:25"}
 			f.Token.Claims["event"] = "lifetime.too_old" // nobody has a code of the library's erased by that
 			d.Words = words
 			c.reason.Severity, c.reason.Enforcement = pdp.High, pdp.Warn

@@ -31,9 +31,7 @@ type routeMetrics struct {
 }
 
 // families are those of reason codes that get a label of their own; any other counts as "other".
-func families() []string {
-	return []string{"signature", "algorithm", "key", "header", "lifetime", "claims", "minimization", "revocation", "policy", "other"}
-}
+func families() []string { return append(pdp.Families(), "other") }
 
 func newMetrics(a *API) (*metrics, error) {
 	m := &metrics{

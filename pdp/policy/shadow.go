@@ -180,19 +180,20 @@ func allows(v *pdp.Verdict) bool {
 	})
 }
 
+// differences names codes as metrics and the log may have them.
 func differences(was, is *pdp.Verdict) []ShadowDifference {
 	var found []ShadowDifference
 	before, after := enforcements(was), enforcements(is)
 	for _, code := range slices.Sorted(maps.Keys(before)) {
 		if now, there := after[code]; !there {
-			found = append(found, ShadowDifference{DifferenceRemoved, code})
+			found = append(found, ShadowDifference{DifferenceRemoved, pdp.RecordedCode(code, was.Words)})
 		} else if now != before[code] {
-			found = append(found, ShadowDifference{DifferenceEnforcement, code})
+			found = append(found, ShadowDifference{DifferenceEnforcement, pdp.RecordedCode(code, was.Words)})
 		}
 	}
 	for _, code := range slices.Sorted(maps.Keys(after)) {
 		if _, there := before[code]; !there {
-			found = append(found, ShadowDifference{DifferenceAdded, code})
+			found = append(found, ShadowDifference{DifferenceAdded, pdp.RecordedCode(code, is.Words)})
 		}
 	}
 	switch {
@@ -213,7 +214,7 @@ func differences(was, is *pdp.Verdict) []ShadowDifference {
 	slices.SortFunc(found, func(a, b ShadowDifference) int {
 		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Code, b.Code))
 	})
-	return found
+	return slices.Compact(found) // codes that are not named are one
 }
 
 // paths sorts, without changing what verdicts share.
@@ -229,10 +230,9 @@ func enforcements(v *pdp.Verdict) map[string]pdp.Enforcement {
 	of := make(map[string]pdp.Enforcement, len(v.Reasons))
 	for i := range v.Reasons {
 		r := &v.Reasons[i]
-		code := pdp.RecordedCode(r.Code, v.Words) // it goes to metrics and to the log
-		last, there := of[code]
+		last, there := of[r.Code]
 		if !there || strictness[last] != 0 && (strictness[r.Enforcement] == 0 || strictness[r.Enforcement] > strictness[last]) {
-			of[code] = r.Enforcement
+			of[r.Code] = r.Enforcement
 		}
 	}
 	return of

@@ -65,7 +65,7 @@ default standing := "in.default"
 findings contains {"rule": rego.metadata.rule(), "names": {n | some n in ["in.comprehension"]}} if data.own["in.reference"]
 `
 	s := deciding(policy)
-	s.Data = []byte(`{"own": {"codes": {"x": ["in.data"]}, "control": "OWN-data", "people": {"jane.doe": {"uri": "urn:person:jane"}}}, "assay": {"config": {"names": {"in_config": "value_of_config"}}}}`)
+	s.Data = []byte(`{"own": {"codes": {"x": ["in.data"]}, "control": "OWN-data", "people": {"jane.doe": {"uri": "urn:person:jane"}}}, "assay": {"config": {"names": {"in_config": ["value_of_config"]}, "modes": {"own.mode": "warn"}, "waivers": [{"rule": "own.waived"}]}}}`)
 	r := compiled(t, s)
 	for _, text := range []string{
 		"in.details", "in.function", "in.else", "in.head", "in.head_without_body", "in.set", "in_ref", "in.default", "in.metadata", "OWN:metadata", "OWN:list",
@@ -75,7 +75,17 @@ findings contains {"rule": rego.metadata.rule(), "names": {n | some n in ["in.co
 			t.Errorf("%s is not known", text)
 		}
 	}
-	for _, text := range []string{"", "in", "jane.doe", "urn:person:jane", "people", "x.y"} {
+	for _, code := range []string{"in.else", "in.metadata"} {
+		if !r.words.SaysCode(code) {
+			t.Errorf("%s stands where a code does", code)
+		}
+	}
+	for _, text := range []string{"in.function", "in.head", "in_config"} {
+		if r.words.SaysCode(text) {
+			t.Errorf("%s does not stand where a code does", text)
+		}
+	}
+	for _, text := range []string{"", "jane.doe", "urn:person:jane", "people", "own.mode", "own.waived"} {
 		if r.words.Says(text) {
 			t.Errorf("%s is taken for a word of the policy", text)
 		}

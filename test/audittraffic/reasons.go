@@ -58,6 +58,9 @@ func (c catalogue) reason(code string, e pdp.Enforcement, details map[string]any
 // Says implements pdp.Words: nothing here is computed out of a claim.
 func (catalogue) Says(string) bool { return true }
 
+// SaysCode implements pdp.Words.
+func (catalogue) SaysCode(string) bool { return true }
+
 // junk is a token that was not verified, and how often that is, out of ten thousand decisions.
 type junk struct {
 	often  int

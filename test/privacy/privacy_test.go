@@ -192,7 +192,7 @@ func TestNothingPersonalIsWritten(t *testing.T) {
 		"undefined":          {rounds: 1, holds: []string{`"mask":"failed"`}},
 		"conflicting":        {rounds: 1, holds: []string{`"mask":"failed"`}},
 		"wicked log mask":    {rounds: 1, holds: []string{`"mask":"failed"`, `"mask":"applied"`}},
-		"a rule that tells":  {rounds: 1, holds: []string{`"mask":"applied"`, `"code":"policy.computed_code"`, `"allow":true`}},
+		"a rule that tells":  {rounds: 1, holds: []string{`"mask":"applied"`, `"code":"computed.code"`, `"allow":true`}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, written := run(t, name, c.vault, c.rounds)

@@ -186,6 +186,7 @@ func TestEveryAudienceIsAskedForAndWhatIsJudgedIsSigned(t *testing.T) {
 type oneWord string
 
 func (w oneWord) Says(text string) bool { return text == string(w) }
+func (oneWord) SaysCode(string) bool    { return false }
 
 func TestWhatWouldBeDeniedIsNotSigned(t *testing.T) {
 	reasons := []pdp.Reason{
@@ -201,7 +202,7 @@ func TestWhatWouldBeDeniedIsNotSigned(t *testing.T) {
 			return &pdp.Decision{Allow: p.Audience == "orders", Reasons: reasons, Words: oneWord("claims.missing")}, nil
 		}, func(err error) bool {
 			refused, ok := errors.AsType[*RefusedError](err)
-			return ok && reflect.DeepEqual(refused.Reasons, reasons) && err.Error() == "policy refuses the token: lifetime.too_long, claims.missing, policy.computed_code"
+			return ok && reflect.DeepEqual(refused.Reasons, reasons) && err.Error() == "policy refuses the token: lifetime.too_long, claims.missing, computed.code"
 		}},
 		"the zero decision": {func(Proposal) (*pdp.Decision, error) { return &pdp.Decision{}, nil },
 			func(err error) bool { _, ok := errors.AsType[*RefusedError](err); return ok }},

@@ -34,6 +34,7 @@ func (d denying) Judge(context.Context, issuer.Proposal) (*pdp.Decision, error) 
 
 // Says implements pdp.Words: the policy says all codes but those of its own.
 func (denying) Says(text string) bool { return !strings.HasPrefix(text, "own.") }
+func (denying) SaysCode(string) bool  { return false }
 
 // unkept records nothing.
 type unkept struct{}
