@@ -112,7 +112,7 @@ type Reason struct {
 // computed, perhaps out of what nobody is to read: it is answered, and not recorded.
 type Words interface {
 	Says(text string) bool
-	// SaysCode tells that a text stands where a code does: it can be no claim.
+	// SaysCode tells that a text, which Says knows too, stands where a code does: it can be no claim.
 	SaysCode(text string) bool
 }
 
@@ -122,7 +122,7 @@ const ComputedCode = "computed.code"
 // RecordedCode is a reason's code as metrics and logs may have it: one that Go gives, or that the policy says. Records
 // have it too, unless it is not where a code stands and is a value of the token. words may be nil.
 func RecordedCode(code string, words Words) string {
-	if _, ours := floorByCode[code]; ours || words != nil && (words.Says(code) || words.SaysCode(code)) {
+	if _, ours := floorByCode[code]; ours || words != nil && words.Says(code) {
 		return code
 	}
 	return ComputedCode

@@ -151,10 +151,7 @@ func (e *encoder) verdict(dst []byte, f *pdp.Facts, d *pdp.Decision, m *Mask, pa
 }
 
 func (e *encoder) appendVerdict(dst []byte, f *pdp.Facts, d *pdp.Decision, m *Mask) []byte {
-	var t *telling
-	if len(d.Reasons) > 0 || len(d.Obligations.OmitClaims) > 0 {
-		t = newTelling(f, d.Words, m)
-	}
+	t := &telling{f: f, words: d.Words, mask: m}
 	dst = e.reasons(append(dst, `,"reasons":`...), t, d.Reasons)
 	dst = append(dst, `,"obligations":{`...)
 	if len(d.Obligations.OmitClaims) > 0 {

@@ -47,17 +47,29 @@ func (e *encoder) reasons(dst []byte, t *telling, reasons []pdp.Reason) []byte {
 	return append(dst, ']')
 }
 
-// telling tells what of a verdict may be written.
+// telling tells what of a verdict may be written. Its paths and values are made when they are asked for: most verdicts of the
+// library need none.
 type telling struct {
-	f      *pdp.Facts
-	words  pdp.Words
-	mask   *paths
+	f     *pdp.Facts
+	words pdp.Words
+	mask  *Mask
+
+	claims *paths
 	hidden *values
 }
 
-func newTelling(f *pdp.Facts, words pdp.Words, m *Mask) *telling {
-	mask := newPaths(m.Clear, m.Pseudonymise)
-	return &telling{f: f, words: words, mask: mask, hidden: hiddenValues(f, m, mask)}
+func (t *telling) paths() *paths {
+	if t.claims == nil {
+		t.claims = newPaths(t.mask.Clear, t.mask.Pseudonymise)
+	}
+	return t.claims
+}
+
+func (t *telling) values() *values {
+	if t.hidden == nil {
+		t.hidden = hiddenValues(t.f, t.mask, t.paths())
+	}
+	return t.hidden
 }
 
 // What follows are texts of Go's and of the library's. Nobody can have them erased by bringing them as a claim: families of
@@ -87,25 +99,26 @@ func isOf(list []string, text, separator string) bool {
 }
 
 func (t *telling) says(text string) bool {
-	return t.words != nil && (t.words.Says(text) || t.words.SaysCode(text))
+	return t.words != nil && t.words.Says(text)
 }
 
 // code is the code as it may be written. One that the policy has elsewhere than where a code stands may have been taken
 // from a claim that it is, too.
 func (t *telling) code(code string) string {
-	if !isOf(families, code, ".") && t.hidden.are(code) && (t.words == nil || !t.words.SaysCode(code)) {
+	if !isOf(families, code, ".") && t.values().are(code) && (t.words == nil || !t.words.SaysCode(code)) {
 		return pdp.ComputedCode
 	}
 	return pdp.RecordedCode(code, t.words)
 }
 
+// mayServe tells that a control may be written.
 func (t *telling) mayServe(control string) bool {
-	return floors[control] || t.says(control) && (isOf(frameworks, control, ":") || !t.hidden.are(control))
+	return floors[control] || t.says(control) && (isOf(frameworks, control, ":") || !t.values().are(control))
 }
 
 // mayName tells that the name of a detail may be written.
 func (t *telling) mayName(name string) bool {
-	return slices.Contains(ours, name) || t.says(name) && !t.hidden.are(name)
+	return slices.Contains(ours, name) || t.says(name) && !t.values().are(name)
 }
 
 // mayHold tells that a text is what details may hold: a name of the token's; or one that the policy says, and that is
@@ -114,7 +127,7 @@ func (t *telling) mayHold(text string) bool {
 	if !plain(text, longestPlain, longestRun) {
 		return false
 	}
-	return t.isMember(text) || !t.hidden.show(text) && (t.says(text) && len(text) >= shortestLeak && !t.hidden.have(text) || t.hidden.cleared[text])
+	return t.isMember(text) || !t.values().show(text) && (t.says(text) && len(text) >= shortestLeak && !t.values().have(text) || t.values().cleared[text])
 }
 
 // isMember tells that a text names a claim, one within another, or a parameter of the header. Of a token that was not
@@ -127,7 +140,7 @@ func (t *telling) isMember(name string) bool {
 		return false
 	}
 	_, parameter := t.f.Token.Header.Parameters[name]
-	return parameter || hasPath(t.f.Token.Claims, t.mask, name)
+	return parameter || hasPath(t.f.Token.Claims, t.paths(), name)
 }
 
 // hasPath tells that names with dots between them lead somewhere, through lists too. Names below what is pseudonymised may
@@ -213,7 +226,7 @@ func (e *encoder) detail(dst []byte, value any, t *telling) ([]byte, bool) {
 	}
 	start := len(dst)
 	dst, err := appendScalar(dst, value)
-	if err != nil || t.hidden.showsNumber(string(dst[start:])) {
+	if err != nil || t.values().showsNumber(string(dst[start:])) {
 		return dst[:start], false
 	}
 	return dst, true

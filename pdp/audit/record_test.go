@@ -179,6 +179,26 @@ func TestKeptPartsAreWhatWouldBeWritten(t *testing.T) {
 	}
 }
 
+// What one request has erased is written for the next one that the same verdict answers.
+func TestWhatOneRequestHasErasedIsNotKept(t *testing.T) {
+	f, d := verified(t)
+	d.Words, d.Reasons = policyWords{"own.found"}, []pdp.Reason{{Code: "own.found", Severity: pdp.Low, Enforcement: pdp.Warn}}
+	mask := standard()
+	mask.Kept = &audit.Kept{}
+	before := *f.Request
+	before.Context = map[string]any{"x": "own.found"}
+	theirs := *f
+	theirs.Request = &before
+	for _, c := range []struct {
+		facts *pdp.Facts
+		code  string
+	}{{&theirs, pdp.ComputedCode}, {f, "own.found"}} {
+		if code := decoded(t, recorded(t, masks(mask), pseudonyms(t), c.facts, d)).Result.Reasons[0].Code; code != c.code {
+			t.Errorf("%s is written, want %s", code, c.code)
+		}
+	}
+}
+
 // A rule may break the rule that details hold no claim's value.
 func TestDetailsShowNoClaim(t *testing.T) {
 	for name, tc := range map[string]struct {

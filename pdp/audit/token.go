@@ -75,18 +75,7 @@ func (p *tokenParts) appendHeader(dst []byte, w *walk) []byte {
 			continue
 		}
 		w.pointer, w.kind = append(w.pointer[:0], "/input/token/"+m.name...), append(w.kind[:0], "header."+m.name...)
-		dst = w.pseudonymMember(dst, m.name, m.value)
-	}
-	return dst
-}
-
-// pseudonymMember writes a member that begins with a comma, where a pseudonym may be written.
-func (w *walk) pseudonymMember(dst []byte, name, value string) []byte {
-	mark := len(dst)
-	dst = append(append(append(dst, `,"`...), name...), `":`...)
-	dst, wrote, _ := w.pseudonym(dst, value) // cannot fail
-	if !wrote {
-		return dst[:mark]
+		dst = w.member(dst, m.name, m.value)
 	}
 	return dst
 }
@@ -109,7 +98,7 @@ func (p *tokenParts) appendID(dst []byte, w *walk, named *paths) []byte {
 		return appendMember(dst, "id", p.of.ID)
 	}
 	w.pointer, w.kind = append(w.pointer[:0], "/input/token/id"...), append(w.kind[:0], "jti"...)
-	return w.pseudonymMember(dst, "id", p.of.ID)
+	return w.member(dst, "id", p.of.ID)
 }
 
 func (p *tokenParts) encodeInput(w *walk, named *paths) error {

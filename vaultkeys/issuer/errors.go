@@ -33,7 +33,7 @@ func (e *OrderError) Error() string { return e.Field + ": " + e.Detail }
 // RefusedError says that a decision about the token would be deny, and why.
 type RefusedError struct {
 	Reasons []pdp.Reason
-	// PolicyRevision names the policy that decided.
+	// PolicyRevision names the policy that decided, and Words are its own.
 	PolicyRevision string
 	Words          pdp.Words
 }
