@@ -75,29 +75,35 @@ func New(c Config) (*Decider, error) {
 
 // Decide answers one request. An error wraps ErrUnavailable and means that there is no answer.
 func (d *Decider) Decide(ctx context.Context, r *Request) (*Decision, error) {
-	began := d.c.Now()
-	token, verification, err := d.c.Examiner.Examine(ctx, r.Token)
-	if err != nil {
-		return nil, fmt.Errorf("%w: examining the token: %w", ErrUnavailable, err)
+	decision, facts, err := d.make(ctx, r)
+	if err != nil || d.c.Recorder == nil {
+		return decision, err
 	}
-	decision, facts, err := d.judge(ctx, r, token, verification)
-	if err != nil {
-		return nil, err
-	}
-	if d.c.Recorder == nil {
-		return decision, nil
-	}
-	facts.Began = began
 	if err := d.record(ctx, facts, decision); err != nil {
 		return nil, err
 	}
 	return d.lookAgain(ctx, facts, decision)
 }
 
+// make examines and judges.
+func (d *Decider) make(ctx context.Context, r *Request) (*Decision, *Facts, error) {
+	began := d.c.Now()
+	token, verification, err := d.c.Examiner.Examine(ctx, r.Token)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: examining the token: %w", ErrUnavailable, err)
+	}
+	decision, facts, err := d.judge(ctx, r, token, verification)
+	if err != nil {
+		return nil, nil, err
+	}
+	facts.Began = began
+	return decision, facts, nil
+}
+
 func (d *Decider) record(ctx context.Context, f *Facts, made *Decision) error {
 	receipt, err := d.c.Recorder.Record(ctx, f, made)
 	if err != nil {
-		return fmt.Errorf("%w: recording the decision: %w", ErrUnavailable, err)
+		return unrecorded(err)
 	}
 	made.Receipt = receipt
 	return nil
@@ -106,10 +112,7 @@ func (d *Decider) record(ctx context.Context, f *Facts, made *Decision) error {
 // lookAgain looks once more whether the token of a recorded allow is revoked, since recording takes time. A deny
 // supersedes: it is a decision of its own, recorded too, and the allow is never answered.
 func (d *Decider) lookAgain(ctx context.Context, f *Facts, allowed *Decision) (*Decision, error) {
-	if !allowed.Allow || d.c.Revocations == nil {
-		return allowed, nil
-	}
-	found := d.c.Revocations.Lookup(f.Token, f.Verification)
+	found := d.revokedSince(f, allowed)
 	if found.Revoked == "" {
 		return allowed, nil
 	}
@@ -121,6 +124,14 @@ func (d *Decider) lookAgain(ctx context.Context, f *Facts, allowed *Decision) (*
 		return nil, err
 	}
 	return denied, nil
+}
+
+// revokedSince looks whether the token of an allow is revoked by now.
+func (d *Decider) revokedSince(f *Facts, made *Decision) Revocation {
+	if !made.Allow || d.c.Revocations == nil {
+		return Revocation{}
+	}
+	return d.c.Revocations.Lookup(f.Token, f.Verification)
 }
 
 // Judge decides about a token that was already examined, or that is about to be signed, and records

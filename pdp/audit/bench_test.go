@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/assaypdp/assay/pdp"
 	"github.com/assaypdp/assay/pdp/audit"
 )
 
@@ -14,6 +15,10 @@ type nowhere struct{}
 
 func (nowhere) Append(_ context.Context, _ time.Time, record []byte) (int64, [sha256.Size]byte, bool, error) {
 	return int64(len(record)), [sha256.Size]byte{}, false, nil
+}
+
+func (n nowhere) Promise(ctx context.Context, at time.Time, record []byte, _ pdp.Witness) (int64, [sha256.Size]byte, bool, error) {
+	return n.Append(ctx, at, record)
 }
 
 // What a record costs before it is handed to the log: of a decision that was made before with the same token, and of

@@ -36,6 +36,15 @@ func (r *records) Append(_ context.Context, _ time.Time, record []byte) (int64, 
 	return int64(len(r.list) - 1), sha256.Sum256(record), r.durable, nil
 }
 
+// Promise tells the witness at once.
+func (r *records) Promise(ctx context.Context, at time.Time, record []byte, w pdp.Witness) (int64, [sha256.Size]byte, bool, error) {
+	index, hash, durable, err := r.Append(ctx, at, record)
+	if err == nil && durable {
+		w.Recorded(index, nil)
+	}
+	return index, hash, err == nil && durable, err
+}
+
 type maskerFunc func(*pdp.Facts, *pdp.Decision) (audit.Mask, error)
 
 func (m maskerFunc) Mask(_ context.Context, f *pdp.Facts, d *pdp.Decision) (audit.Mask, error) {

@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"errors"
 	"time"
+
+	"github.com/assaypdp/assay/pdp"
 )
 
 // ErrDropped is wrapped by an error of Append where a log that does not wait for the disk had no room: the record is
@@ -20,4 +22,8 @@ type Log interface {
 	// and its place is not known. An error means that the record is not in the log, and, where the error came from
 	// ctx, that it may or may not be.
 	Append(ctx context.Context, at time.Time, record []byte) (index int64, leafHash [sha256.Size]byte, durable bool, err error)
+	// Promise is Append for one who does not wait: it answers once the record is in memory, with the place that it will
+	// have unless a write fails before it. Where promised is true, w hears what became of it; else the answer is final, as
+	// Append's is, and not durable.
+	Promise(ctx context.Context, at time.Time, record []byte, w pdp.Witness) (index int64, leafHash [sha256.Size]byte, promised bool, err error)
 }

@@ -79,6 +79,20 @@ const longestKept = 64 << 10
 
 // Record implements pdp.Recorder. The receipt is nil unless the record is on disk for good.
 func (r *Recorder) Record(ctx context.Context, f *pdp.Facts, d *pdp.Decision) (*pdp.Receipt, error) {
+	e, err := r.encode(ctx, f, d)
+	defer r.release(e)
+	if err != nil {
+		return nil, err
+	}
+	receipt, err := r.append(ctx, KindDecision, d.EvaluatedAt, e)
+	if errors.Is(err, ErrDropped) {
+		return nil, nil //nolint:nilnil // counted, and answered without a receipt, as is the bargain of such a log
+	}
+	return receipt, err
+}
+
+// encode makes a decision's record in an encoder that is to be released.
+func (r *Recorder) encode(ctx context.Context, f *pdp.Facts, d *pdp.Decision) (*encoder, error) {
 	mask, err := r.c.Masker.Mask(ctx, f, d)
 	applied := &mask
 	if err != nil {
@@ -86,21 +100,14 @@ func (r *Recorder) Record(ctx context.Context, f *pdp.Facts, d *pdp.Decision) (*
 		applied, mask.Remove = nil, nil
 	}
 	e, _ := r.encoders.Get().(*encoder)
-	defer r.release(e)
 	if err := r.write(e, f, d, applied, mask.Remove); err != nil {
-		return nil, err
+		return e, err
 	}
 	if len(e.record) > longestRecord { // of what a caller and a token chose
 		r.c.Observer.MaskFailed(errLongRecord)
-		if err := r.write(e, f, d, nil, mask.Remove); err != nil { // what is to be taken out is not to come back by that
-			return nil, err
-		}
+		return e, r.write(e, f, d, nil, mask.Remove) // what is to be taken out is not to come back by that
 	}
-	receipt, err := r.append(ctx, KindDecision, d.EvaluatedAt, e)
-	if errors.Is(err, ErrDropped) {
-		return nil, nil //nolint:nilnil // counted, and answered without a receipt, as is the bargain of such a log
-	}
-	return receipt, err
+	return e, nil
 }
 
 // write makes a decision's record, masked, without what the pointers lead to.

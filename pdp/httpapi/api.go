@@ -62,7 +62,9 @@ type API struct {
 	waiting  atomic.Int64
 	buffered atomic.Int64
 	draining atomic.Bool
-	pool     sync.Pool // of *exchange
+	pool     sync.Pool      // of *exchange
+	promiser promiser       // the Decider, where it is one
+	held     sync.WaitGroup // answers
 
 	idPrefix string
 	idCount  atomic.Uint64
@@ -87,6 +89,7 @@ func New(c Config) (*API, error) {
 		telling:    make(chan struct{}, eventsInFlight),
 		failures:   newFailures(c.Log, c.Now),
 	}
+	a.promiser, _ = c.Decider.(promiser)
 	a.pool.New = func() any { return &exchange{api: a} }
 	for i := range c.Grants {
 		a.grants[c.Grants[i].Caller] = &c.Grants[i]

@@ -43,6 +43,13 @@ type Decider interface {
 	Decide(ctx context.Context, r *pdp.Request) (*pdp.Decision, error)
 }
 
+// promiser is a Decider that can be left before a decision's record is on disk, as *pdp.Decider can; see there.
+type promiser interface {
+	Promise(ctx context.Context, r *pdp.Request, w pdp.Witness) (pdp.Promised, error)
+	Stands(p *pdp.Promised, index int64) bool
+	Confirm(ctx context.Context, p *pdp.Promised, index int64, err error) (*pdp.Decision, error)
+}
+
 // Refusal is a request that was refused for who asked.
 type Refusal struct {
 	// Caller is whoever proved to be somebody and was not granted enough; zero for one who did not.

@@ -17,7 +17,7 @@ type deadline struct {
 	at     time.Time
 	now    func() time.Time
 	caller *pdp.Caller // whose request this is, once that is known
-	conn   *watched    // nil where net/http watches every request
+	conn   *connection // nil where net/http watches every request
 	id     string      // the request's, and its header
 	header http.Header
 

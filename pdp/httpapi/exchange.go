@@ -38,6 +38,9 @@ type exchange struct {
 	status   int // 0 until the answer is written
 	decision *pdp.Decision
 
+	conn *connection // nil over TLS
+	held promise
+
 	decoder decoder
 	body    []byte
 	out     []byte
@@ -50,9 +53,10 @@ func (rt *route) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x.route, x.w, x.r, x.start = rt, w, r, a.c.Now()
 	x.id = a.requestID(r)
 	deadline := deadline{Context: r.Context(), at: x.start.Add(a.c.Timeout), now: a.c.Now, caller: &x.caller, id: x.id, header: r.Header}
-	if deadline.conn, _ = r.Context().Value(watchedKey{}).(*watched); deadline.conn != nil {
-		deadline.conn.begin()
+	if x.conn, _ = r.Context().Value(connectionKey{}).(*connection); x.conn != nil {
+		x.conn.begin()
 	}
+	deadline.conn = x.conn
 	x.ctx = &deadline
 	defer x.end(&deadline)
 
@@ -82,36 +86,51 @@ func (x *exchange) walk() error {
 	return x.route.serve(x)
 }
 
-// end is deferred: it answers a panic, gives back what the request took, counts and logs it.
+// end is deferred: it answers a panic, and finishes unless the answer is held.
 func (x *exchange) end(d *deadline) {
 	fault := recover()
-	a := x.api
+	a, id := x.api, x.id
 	if fault != nil && x.status == 0 && fault != http.ErrAbortHandler { //nolint:errorlint // compared as net/http does
 		x.refuse(&problem{problemType: internal, detail: asProblem(nil).detail})
 	}
+	held := x.held.answer != nil
 	d.cancel()
 	if d.conn != nil {
 		d.conn.end()
 	}
-	if x.placed {
-		<-x.route.places
+	if !held { // else it may be over by now
+		x.finish()
 	}
-	a.buffered.Add(-x.reserve)
-	elapsed := a.c.Now().Sub(x.start)
-	x.route.metrics.observe(x.status, elapsed)
-	if a.c.AccessLog != nil {
-		x.logAccess(elapsed)
-	}
-	id := x.id
-	x.clear()
-	a.pool.Put(x)
 	if fault == nil {
 		return
 	}
 	if fault == http.ErrAbortHandler { //nolint:errorlint // as above
 		panic(fault)
 	}
+	a.panicked(id, fault)
+}
+
+func (a *API) panicked(id string, fault any) {
 	a.c.Log.Error("a handler panicked", "request_id", id, "fault", faultName(fault), "stack", string(debug.Stack()))
+}
+
+// finish gives back what an answered request took, counts and logs it. The exchange is another request's then.
+func (x *exchange) finish() {
+	a := x.api
+	if x.placed {
+		<-x.route.places
+	}
+	a.buffered.Add(-x.reserve)
+	elapsed := a.c.Now().Sub(x.start)
+	x.route.metrics.observe(x.status, elapsed)
+	if x.decision != nil {
+		a.metrics.decided(x.decision)
+	}
+	if a.c.AccessLog != nil {
+		x.logAccess(elapsed)
+	}
+	x.clear()
+	a.pool.Put(x)
 }
 
 // clear lets go of all that belongs to the request, and of buffers too large to keep.
@@ -119,6 +138,7 @@ func (x *exchange) clear() {
 	x.route, x.w, x.r, x.ctx, x.id = nil, nil, nil, nil, ""
 	x.caller, x.grant, x.bearer, x.placed, x.reserve = pdp.Caller{}, nil, presented{}, false, 0
 	x.status, x.decision = 0, nil
+	x.conn, x.held = nil, promise{}
 	if x.body = x.body[:0]; cap(x.body) > retainedBuffer {
 		x.body = nil
 	}

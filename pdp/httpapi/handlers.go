@@ -32,10 +32,10 @@ func (x *exchange) decide() error {
 	if err := x.decoder.decide(request); err != nil {
 		return err
 	}
-	decision, err := x.decided(request)
-	if err != nil {
-		return err
-	}
+	return x.decided(request, (*exchange).answerDecision)
+}
+
+func (x *exchange) answerDecision(decision *pdp.Decision) error {
 	answer, err := decision.AppendJSON(x.out[:0])
 	if err != nil {
 		return err
@@ -52,18 +52,28 @@ func (x *exchange) asking() *pdp.Request {
 	return request
 }
 
-// decided is the decision that a request for one is answered with, if the caller may ask it.
-func (x *exchange) decided(request *pdp.Request) (*pdp.Decision, error) {
+// decided answers a request for a decision, if the caller may ask it, in the way that is given. On a connection that can hold the
+// answer back, nothing waits for its record here.
+func (x *exchange) decided(request *pdp.Request, answer func(*exchange, *pdp.Decision) error) error {
 	if err := x.grant.allow(request, ""); err != nil {
-		return nil, err
+		return err
 	}
-	decision, err := x.api.c.Decider.Decide(x.ctx, request)
+	promised, err := x.promise(request)
 	if err != nil {
-		return nil, x.api.undecided(x, err)
+		return x.api.undecided(x, err)
+	}
+	if promised.Waits {
+		x.hold(promised, answer)
+	}
+	return x.answered(promised.Decision, answer)
+}
+
+func (x *exchange) answered(decision *pdp.Decision, answer func(*exchange, *pdp.Decision) error) error {
+	if err := answer(x, decision); err != nil {
+		return err
 	}
 	x.decision = decision
-	x.api.metrics.decided(decision)
-	return decision, nil
+	return nil
 }
 
 // Header values that most answers share. They are never changed.

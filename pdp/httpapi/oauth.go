@@ -96,17 +96,15 @@ func (x *exchange) introspect() error {
 	if parameters["token_type_hint"] == string(pdp.IDToken) {
 		request.TokenType = pdp.IDToken
 	}
-	decision, err := x.decided(request)
-	if err != nil {
-		return err
-	}
-	answer, err := appendIntrospection(x.out[:0], decision, request.TokenType)
-	if err != nil {
-		return err
-	}
-	x.w.Header()["Cache-Control"] = noStore
-	x.write(http.StatusOK, "application/json", answer)
-	return nil
+	return x.decided(request, func(x *exchange, decision *pdp.Decision) error {
+		answer, err := appendIntrospection(x.out[:0], decision, request.TokenType)
+		if err != nil {
+			return err
+		}
+		x.w.Header()["Cache-Control"] = noStore
+		x.write(http.StatusOK, "application/json", answer)
+		return nil
+	})
 }
 
 // appendIntrospection appends an introspection response (RFC 7662 section 2.2): the claims that policy releases to

@@ -73,7 +73,8 @@ func NewServer(c ServerConfig) (*Server, error) {
 		MaxHeaderBytes:               orDefault(c.MaxHeader, 32<<10),
 		ErrorLog:                     slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
 		DisableGeneralOptionsHandler: true,
-		ConnContext:                  withWatched,
+		ConnContext:                  withConnection,
+		ConnState:                    stateOf,
 	}
 	if c.TLS == nil {
 		return s, nil
@@ -144,7 +145,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 			served <- s.http.ServeTLS(l, "", "")
 			return
 		}
-		served <- s.http.Serve(watching{l})
+		served <- s.http.Serve(connections{l})
 	}()
 	ticker := time.NewTicker(reloadEvery)
 	defer ticker.Stop()
@@ -177,6 +178,9 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), orDefault(s.c.ShutdownTimeout, 30*time.Second))
 	defer cancel()
 	err := s.http.Shutdown(last)
+	if err == nil {
+		err = s.c.API.release(last)
+	}
 	if served := <-served; !errors.Is(served, http.ErrServerClosed) {
 		err = errors.Join(err, served)
 	}

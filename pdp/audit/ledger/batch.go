@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/assaypdp/assay/pdp"
 )
 
 // batchBytes is how much one write takes at most, a record that does not fit any more apart; durableBatches is how many
@@ -33,6 +35,10 @@ type batch struct {
 	first  int64
 	err    error
 	done   chan struct{}
+	// expected is what first will be, unless a write before it fails; promises are who is told when the batch is done. They
+	// are the queue's.
+	expected int64
+	promises []promise
 	// look is closed when the batch is done, or late, after which the timer has run out. Nobody waits in buffered mode:
 	// both are nil.
 	look  chan struct{}
@@ -43,10 +49,13 @@ type batch struct {
 const patience = 50 * time.Millisecond
 
 func (l *Ledger) newBatch() *batch {
-	b := &batch{done: make(chan struct{})}
+	b := &batch{done: make(chan struct{}), expected: l.next}
 	if l.config.Mode == Durable {
 		b.look = make(chan struct{})
-		b.timer = time.AfterFunc(patience, func() { close(b.look) })
+		b.timer = time.AfterFunc(patience, func() {
+			close(b.look)
+			l.breakPromises(b)
+		})
 	}
 	if n := len(l.spare); n > 0 {
 		b.lines, l.spare = l.spare[n-1][:0], l.spare[:n-1]
@@ -83,8 +92,8 @@ func (b *batch) wait(ctx context.Context) error {
 	}
 }
 
-// add queues a record. It gives the batch that it is in and its place there.
-func (l *Ledger) add(ctx context.Context, at time.Time, leaf tlog.Hash, record []byte) (*batch, int, error) {
+// add queues a record.
+func (l *Ledger) add(ctx context.Context, at time.Time, leaf tlog.Hash, record []byte, w pdp.Witness) (*batch, int, error) {
 	need := int64(lineExtra + len(record))
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -119,6 +128,10 @@ func (l *Ledger) add(ctx context.Context, at time.Time, leaf tlog.Hash, record [
 	b.lines = appendLine(b.lines, leaf, record)
 	b.hashes = append(b.hashes, leaf)
 	b.times.add(at)
+	if w != nil {
+		b.promise(ctx, w, l.target)
+	}
+	l.next++
 	l.waiting += need
 	if n := len(b.hashes); n == 1 || n == l.target || l.config.Mode == Buffered && l.fills() {
 		l.poke()
@@ -144,6 +157,9 @@ func (l *Ledger) settled(b *batch) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.waiting -= int64(len(b.lines))
+	if b.err != nil {
+		l.next -= int64(len(b.hashes))
+	}
 	if len(l.spare) < 2 {
 		l.spare = append(l.spare, b.lines)
 	}
@@ -259,6 +275,7 @@ func (l *Ledger) settle(b *batch) {
 		l.grow(b)
 	}
 	b.end()
+	l.keepPromises(b)
 	l.settled(b)
 }
 

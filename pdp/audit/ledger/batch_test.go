@@ -15,7 +15,7 @@ func queue(t *testing.T) (l *Ledger, add func(n int)) {
 	return l, func(n int) {
 		for range n {
 			record := event(at, 0)
-			if _, _, err := l.add(t.Context(), at, tlog.RecordHash(record), record); err != nil {
+			if _, _, err := l.add(t.Context(), at, tlog.RecordHash(record), record, nil); err != nil {
 				t.Fatal(err)
 			}
 		}

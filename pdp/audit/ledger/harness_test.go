@@ -93,7 +93,7 @@ func fill(t testing.TB, l *Ledger, n int) {
 	for i := range n {
 		at := l.config.Now()
 		record := event(at, int(first)+i)
-		b, place, err := l.add(t.Context(), at, tlog.RecordHash(record), record)
+		b, place, err := l.add(t.Context(), at, tlog.RecordHash(record), record, nil)
 		if err != nil {
 			t.Fatalf("record %d: %v", i, err)
 		}

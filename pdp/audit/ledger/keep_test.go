@@ -294,7 +294,7 @@ func TestPackingAsAWholeIsPackingByRecord(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-				} else if _, _, err := l.add(t.Context(), l.config.Now(), tlog.RecordHash(record), record); err != nil {
+				} else if _, _, err := l.add(t.Context(), l.config.Now(), tlog.RecordHash(record), record, nil); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -467,7 +467,7 @@ func TestPlacesInTheOpenSegmentAreRememberedAndRight(t *testing.T) {
 		record := append(event(newClock().now, n), ' ')
 		record = append(record, pad[:(n*37)%1000]...)
 		var err error
-		if b, _, err = l.add(t.Context(), newClock().now, tlog.RecordHash(record), record); err != nil {
+		if b, _, err = l.add(t.Context(), newClock().now, tlog.RecordHash(record), record, nil); err != nil {
 			t.Fatal(err)
 		}
 		l.poke()

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/assaypdp/assay/pdp"
 )
 
 // Ledger is the one writer of a log. It is safe for concurrent use.
@@ -27,6 +29,7 @@ type Ledger struct {
 	waiting int64    // bytes not yet on disk
 	room    chan struct{}
 	dropped int64 // records lost in buffered mode
+	next    int64 // the index of the next record that is queued, unless a write fails before
 	closed  bool
 	// sums are the CRCs of sealed segments that are not compressed yet, by their first record.
 	sums    map[int64]uint32
@@ -36,6 +39,7 @@ type Ledger struct {
 	wake      chan struct{} // capacity 1: something is queued or due
 	closing   chan struct{} // closed by Close
 	committed chan struct{} // closed when the committing goroutine has ended
+	telling   sync.WaitGroup
 
 	// The segment that is written: the committing goroutine's alone.
 	file     segmentFile
@@ -121,6 +125,7 @@ func (l *Ledger) start(ctx context.Context) error {
 		l.tiles <- struct{}{} // it has room: nobody else knows it yet
 	}
 	l.size.Store(r.tree.size)
+	l.next = r.tree.size
 	l.notes.cut = r.cut
 	return nil
 }
@@ -135,28 +140,31 @@ func (l *Ledger) path(name string) string { return filepath.Join(l.config.Dir, n
 // land. In buffered mode
 // it returns at once, durable is false and index -1; ErrDropped says that there was no room.
 func (l *Ledger) Append(ctx context.Context, at time.Time, record []byte) (index int64, leafHash [32]byte, durable bool, err error) {
-	if err := checkRecord(record); err != nil {
-		return -1, leafHash, false, err
-	}
-	if err := ctx.Err(); err != nil {
-		return -1, leafHash, false, err
-	}
-	leaf := tlog.RecordHash(record)
-	b, place, err := l.add(ctx, at, leaf, record)
-	if err != nil {
-		if errors.Is(err, ErrDropped) {
-			l.config.Observer.Dropped(1)
-			l.problems.set(l.config.Now(), codeDropped, err)
-		}
+	b, place, leaf, err := l.put(ctx, at, record, nil)
+	if err != nil || l.config.Mode == Buffered {
 		return -1, leaf, false, err
-	}
-	if l.config.Mode == Buffered {
-		return -1, leaf, false, nil
 	}
 	if err := b.wait(ctx); err != nil {
 		return -1, leaf, false, err
 	}
 	return b.first + int64(place), leaf, true, nil
+}
+
+// put queues a record, and gives the batch that it is in and its place there. w may be nil.
+func (l *Ledger) put(ctx context.Context, at time.Time, record []byte, w pdp.Witness) (*batch, int, tlog.Hash, error) {
+	if err := checkRecord(record); err != nil {
+		return nil, 0, tlog.Hash{}, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, 0, tlog.Hash{}, err
+	}
+	leaf := tlog.RecordHash(record)
+	b, place, err := l.add(ctx, at, leaf, record, w)
+	if errors.Is(err, ErrDropped) {
+		l.config.Observer.Dropped(1)
+		l.problems.set(l.config.Now(), codeDropped, err)
+	}
+	return b, place, leaf, err
 }
 
 func checkRecord(record []byte) error {
@@ -198,6 +206,7 @@ func (l *Ledger) Close() error {
 	defer timer.Stop()
 	select {
 	case <-l.committed:
+		l.telling.Wait() // no witness blocks
 	case <-timer.C:
 		return fmt.Errorf("audit log: the disk has not answered for %s; what it was to take meanwhile, %d bytes of records, may be lost (in durable mode "+
 			"none of them was acknowledged)", l.config.longestClose, l.Health().WaitingBytes)

@@ -308,19 +308,40 @@ func (l *trailLog) forCommand() {
 
 // Append implements audit.Log.
 func (l *trailLog) Append(ctx context.Context, at time.Time, record []byte) (int64, [32]byte, bool, error) {
-	opened := l.ledger()
-	if opened == nil {
-		left, err := l.unopened(ctx, at, record)
-		if left || err != nil {
-			return -1, [32]byte{}, false, err
-		}
-		opened = l.ledger()
+	opened, err := l.taker(ctx, at, record)
+	if opened == nil || err != nil {
+		return -1, [32]byte{}, false, err
 	}
 	index, hash, durable, err := opened.Append(ctx, at, record)
-	if errors.Is(err, ledger.ErrDropped) {
-		err = fmt.Errorf("%w: %w", audit.ErrDropped, err)
+	return index, hash, durable, dropped(err)
+}
+
+// Promise implements audit.Log.
+func (l *trailLog) Promise(ctx context.Context, at time.Time, record []byte, w pdp.Witness) (int64, [32]byte, bool, error) {
+	opened, err := l.taker(ctx, at, record)
+	if opened == nil || err != nil {
+		return -1, [32]byte{}, false, err
 	}
-	return index, hash, durable, err
+	index, hash, promised, err := opened.Promise(ctx, at, record, w)
+	return index, hash, promised, dropped(err)
+}
+
+func dropped(err error) error {
+	if errors.Is(err, ledger.ErrDropped) {
+		return fmt.Errorf("%w: %w", audit.ErrDropped, err)
+	}
+	return err
+}
+
+// taker is the ledger that takes a record; nil where the record is kept elsewhere.
+func (l *trailLog) taker(ctx context.Context, at time.Time, record []byte) (*ledger.Ledger, error) {
+	if opened := l.ledger(); opened != nil {
+		return opened, nil
+	}
+	if left, err := l.unopened(ctx, at, record); left || err != nil {
+		return nil, err
+	}
+	return l.ledger(), nil
 }
 
 // unopened keeps a record elsewhere, or opens the log and tells that it did not.

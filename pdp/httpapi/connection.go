@@ -9,13 +9,14 @@ import (
 	"time"
 )
 
-// watched is a plain connection on which the caller's leaving is looked for only while somebody waits for it.
+// connection is a plain connection on which the caller's leaving is looked for only while somebody waits for it, and answers can
+// be held back. TLS connections stay as they are, since net/http must see their type.
 //
 // net/http looks for it during every request: a goroutine reads one byte ahead, and its error cancels the request's context.
 // Beside an answer that waits for the log's disk, the goroutine, its read, its parking and its end take a tenth of
 // what a recorded decision costs both sides. So that read is answered with nothing, which ends it, and the same is begun here
-// when the deadline's Done is first asked for. TLS connections stay as they are, since net/http must see their type.
-type watched struct {
+// when the deadline's Done is first asked for.
+type connection struct {
 	*net.TCPConn
 
 	mu       sync.Mutex
@@ -29,30 +30,38 @@ type watched struct {
 	// before the goroutine has ended.
 	early    [1]byte
 	hasEarly bool
+
+	held held
 }
 
-type watchedKey struct{}
+type connectionKey struct{}
 
-// watching gives each connection its watch.
-type watching struct{ net.Listener }
+// connections gives each connection its watch.
+type connections struct{ net.Listener }
 
-func (l watching) Accept() (net.Conn, error) {
+func (l connections) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
 	if plain, ok := c.(*net.TCPConn); ok {
-		return &watched{TCPConn: plain}, err
+		return newConnection(plain), err
 	}
 	return c, err
 }
 
-func withWatched(ctx context.Context, c net.Conn) context.Context {
-	if c, ok := c.(*watched); ok {
-		return context.WithValue(ctx, watchedKey{}, c)
+func newConnection(plain *net.TCPConn) *connection {
+	c := &connection{TCPConn: plain}
+	c.held.prepare(plain)
+	return c
+}
+
+func withConnection(ctx context.Context, c net.Conn) context.Context {
+	if c, ok := c.(*connection); ok {
+		return context.WithValue(ctx, connectionKey{}, c)
 	}
 	return ctx
 }
 
 // Read implements net.Conn.
-func (c *watched) Read(p []byte) (int, error) {
+func (c *connection) Read(p []byte) (int, error) {
 	if c.hasEarly && len(p) > 0 {
 		c.hasEarly = false
 		return copy(p, c.early[:]), nil
@@ -65,7 +74,7 @@ func (c *watched) Read(p []byte) (int, error) {
 
 // spare tells whether a read of one byte is net/http's look ahead, and is spared. It lifts the deadline of reading before it
 // looks, and only then, while a request is handled; a body of which the last byte is asked for has one.
-func (c *watched) spare() bool {
+func (c *connection) spare() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.spared = c.handling && c.read && !c.wanted
@@ -74,7 +83,7 @@ func (c *watched) spare() bool {
 }
 
 // SetReadDeadline implements net.Conn.
-func (c *watched) SetReadDeadline(t time.Time) error {
+func (c *connection) SetReadDeadline(t time.Time) error {
 	c.mu.Lock()
 	c.read = c.handling && t.IsZero()
 	c.mu.Unlock()
@@ -82,13 +91,13 @@ func (c *watched) SetReadDeadline(t time.Time) error {
 }
 
 // begin and end are called around each request.
-func (c *watched) begin() {
+func (c *connection) begin() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.handling, c.read, c.spared, c.wanted = true, false, false, false
 }
 
-func (c *watched) end() {
+func (c *connection) end() {
 	c.mu.Lock()
 	c.handling = false
 	ended := c.ended
@@ -103,7 +112,7 @@ func (c *watched) end() {
 }
 
 // want has left called, at most once and before end returns, when the caller goes away.
-func (c *watched) want(left func()) {
+func (c *connection) want(left func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.handling || c.wanted {
