@@ -213,7 +213,7 @@ func (c *connection) send() {
 }
 
 func (c *connection) sendRest() {
-	_ = c.TCPConn.SetWriteDeadline(time.Now().Add(sendTime)) // net/http sets its own with the next request
+	_ = c.SetWriteDeadline(time.Now().Add(sendTime)) // net/http sets its own with the next request
 	_, err := c.TCPConn.Write(c.held.text[c.held.sent:])
 	c.held.mu.Lock()
 	c.letGo(err)
@@ -288,11 +288,14 @@ func rewrite(answer []byte, r *http.Request) (*rewriter, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &rewriter{response: response}, nil
+	_ = response.Body.Close() // of memory
+	return &rewriter{response: &http.Response{
+		ProtoMajor: response.ProtoMajor, ProtoMinor: response.ProtoMinor, Header: response.Header, Close: response.Close, Request: r,
+	}}, nil
 }
 
 func (w *rewriter) Header() http.Header         { return w.response.Header }
-func (w *rewriter) WriteHeader(status int)      { w.response.StatusCode, w.response.Status = status, "" }
+func (w *rewriter) WriteHeader(status int)      { w.response.StatusCode = status }
 func (w *rewriter) Write(p []byte) (int, error) { return w.body.Write(p) }
 
 func (w *rewriter) appendTo(dst []byte) []byte {
