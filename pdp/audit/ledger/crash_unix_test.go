@@ -75,9 +75,9 @@ func appendUnderLoad(dir string) error {
 			for n := 0; ; n++ {
 				record := fmt.Appendf(nil, `{"pid":%d,"caller":%d,"n":%d,"timestamp":%q,"pad":%q}`, os.Getpid(), caller, n,
 					time.Now().UTC().Format(time.RFC3339Nano), strings.Repeat("x", rand.IntN(400)))
-				index, hash, durable, err := l.Append(context.Background(), time.Now(), record)
-				if err != nil || !durable {
-					report(fmt.Errorf("append: durable %v: %w", durable, err))
+				index, hash, err := keep(l, record, caller%2 == 0)
+				if err != nil {
+					report(fmt.Errorf("append: %w", err))
 				}
 				fmt.Printf("%d %s\n", index, base64.StdEncoding.EncodeToString(hash[:]))
 			}
@@ -85,6 +85,26 @@ func appendUnderLoad(dir string) error {
 	}
 	group.Wait()
 	return nil
+}
+
+// keep appends a record, or has it promised and waits until it is told.
+func keep(l *Ledger, record []byte, promised bool) (index int64, leaf [32]byte, err error) {
+	if !promised {
+		index, leaf, durable, err := l.Append(context.Background(), time.Now(), record)
+		if err == nil && !durable {
+			err = errors.New("not durable")
+		}
+		return index, leaf, err
+	}
+	w := newTold()
+	expected, leaf, _, err := l.Promise(context.Background(), time.Now(), record, w)
+	if err != nil {
+		return -1, leaf, err
+	}
+	if <-w.heard; w.err == nil && w.index != expected {
+		w.err = fmt.Errorf("told %d, promised %d", w.index, expected)
+	}
+	return w.index, leaf, w.err
 }
 
 // runUntilKilled starts a writer, kills it some time after its start or its first receipt, and gives the receipts that it
