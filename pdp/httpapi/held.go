@@ -159,18 +159,23 @@ func (c *connection) keep(p []byte) (gone chan struct{}, kept bool) {
 // Close implements net.Conn. A held answer goes out before.
 func (c *connection) Close() error {
 	c.mu.Lock()
-	handling := c.handling
-	c.mu.Unlock()
 	h := &c.held
 	h.mu.Lock()
 	if h.x == nil {
 		h.mu.Unlock()
+		c.mu.Unlock()
 		return c.TCPConn.Close()
 	}
 	h.closing = true
+	due := false
+	if !c.handling { // else a server that is stopped closes it, and the handler, which has the exchange, goes on
+		due = !h.whole && h.heard
+		h.whole = true
+	}
 	h.mu.Unlock()
-	if !handling { // else a server that is stopped closes it, and the handler, which has the exchange, goes on
-		c.written()
+	c.mu.Unlock()
+	if due {
+		c.settle()
 	}
 	return nil
 }
@@ -227,10 +232,10 @@ func (c *connection) letGo(failure error) {
 		h.text = nil
 	}
 	h.x, h.whole, h.heard, h.err, h.gone, h.closing = nil, false, false, nil, nil, false
-	h.mu.Unlock()
 	if closing || failure != nil { // which net/http reads, where it did not close the connection itself
-		_ = c.TCPConn.Close()
+		_ = c.TCPConn.Close() // before anything can be written past the answer
 	}
+	h.mu.Unlock()
 	if gone != nil {
 		close(gone)
 	}
