@@ -202,14 +202,23 @@ func (l *Ledger) Close() error {
 	lost := l.dropped
 	l.mu.Unlock()
 	close(l.closing)
+	told := make(chan struct{})
+	go func() {
+		<-l.committed
+		l.telling.Wait()
+		close(told)
+	}()
 	timer := time.NewTimer(l.config.longestClose)
 	defer timer.Stop()
 	select {
 	case <-l.committed:
-		l.telling.Wait() // no witness blocks
 	case <-timer.C:
 		return fmt.Errorf("audit log: the disk has not answered for %s; what it was to take meanwhile, %d bytes of records, may be lost (in durable mode "+
 			"none of them was acknowledged)", l.config.longestClose, l.Health().WaitingBytes)
+	}
+	select {
+	case <-told:
+	case <-timer.C: // a witness that blocks; its record is on disk
 	}
 	if lost = l.dropped - lost; lost > 0 { // the goroutine has ended: nobody else counts
 		return errors.Join(fmt.Errorf("audit log: %d buffered records could not be written and are lost", lost), l.file.Close(), l.marked.close(), l.lock.Close())
