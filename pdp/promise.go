@@ -17,7 +17,8 @@ type Promiser interface {
 // Witness hears what became of a record that was promised.
 type Witness interface {
 	// Recorded is called once, from another goroutine, perhaps before Promise returns: the record is on disk for good at
-	// index; or not, by an error, at the latest when the time of Promise's context is over. It must not block.
+	// index; or not, by an error, and soon after the deadline of Promise's context, if it has one, at the latest. It must not wait
+	// for anybody: others hear after it.
 	Recorded(index int64, err error)
 }
 

@@ -319,6 +319,19 @@ func serve(t *testing.T, c httpapi.ServerConfig) string {
 	t.Helper()
 	const patience = 3 * time.Minute
 	c.ReadHeaderTimeout, c.ReadTimeout, c.WriteTimeout, c.ShutdownTimeout = patience, patience, patience, patience
+	address, stop, served := run(t, c)
+	t.Cleanup(func() {
+		stop()
+		if err := <-served; err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+	})
+	return address
+}
+
+// run runs a Server until it is stopped.
+func run(t *testing.T, c httpapi.ServerConfig) (address string, stop func(), served <-chan error) {
+	t.Helper()
 	server, err := httpapi.NewServer(c)
 	if err != nil {
 		t.Fatal(err)
@@ -328,15 +341,10 @@ func serve(t *testing.T, c httpapi.ServerConfig) string {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(cancel)
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(ctx, l) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("Serve: %v", err)
-		}
-	})
-	return l.Addr().String()
+	return l.Addr().String(), cancel, done
 }
 
 func TestClientCertificates(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 // connection is a plain connection on which the caller's leaving is looked for only while somebody waits for it, and answers can
 // be held back. TLS connections stay as they are, since net/http must see their type.
 //
-// net/http looks for it during every request: a goroutine reads one byte ahead, and its error cancels the request's context.
+// net/http looks for a caller who leaves during every request: a goroutine reads one byte ahead, and its error cancels the request's context.
 // Beside an answer that waits for the log's disk, the goroutine, its read, its parking and its end take a tenth of
 // what a recorded decision costs both sides. So that read is answered with nothing, which ends it, and the same is begun here
 // when the deadline's Done is first asked for.
@@ -36,7 +36,7 @@ type connection struct {
 
 type connectionKey struct{}
 
-// connections gives each connection its watch.
+// connections gives those that are plain their type.
 type connections struct{ net.Listener }
 
 func (l connections) Accept() (net.Conn, error) {

@@ -48,20 +48,27 @@ func (c caller) send(t *testing.T, text string) {
 	}
 }
 
-func (c caller) wants(t *testing.T, status int) {
+// reads gives one answer.
+func (c caller) reads(t *testing.T) answer {
 	t.Helper()
 	response, err := http.ReadResponse(c.answers, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := io.Copy(io.Discard, response.Body); err != nil {
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
 		t.Fatal(err)
 	}
 	if err := response.Body.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if response.StatusCode != status {
-		t.Errorf("status %d, not %d", response.StatusCode, status)
+	return answer{response, string(body)}
+}
+
+func (c caller) wants(t *testing.T, status int) {
+	t.Helper()
+	if got := c.reads(t).StatusCode; got != status {
+		t.Errorf("status %d, not %d", got, status)
 	}
 }
 

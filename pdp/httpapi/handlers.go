@@ -32,18 +32,10 @@ func (x *exchange) decide() error {
 	if err := x.decoder.decide(request); err != nil {
 		return err
 	}
-	return x.decided(request, (*exchange).answerDecision)
+	return x.decided(request, appendDecision)
 }
 
-func (x *exchange) answerDecision(decision *pdp.Decision) error {
-	answer, err := decision.AppendJSON(x.out[:0])
-	if err != nil {
-		return err
-	}
-	x.w.Header()["Cache-Control"] = noStore
-	x.write(http.StatusOK, "application/json", answer)
-	return nil
-}
+func appendDecision(dst []byte, d *pdp.Decision) ([]byte, error) { return d.AppendJSON(dst) }
 
 // asking is the beginning of a request for a decision: who asks, and under which ids it is found again.
 func (x *exchange) asking() *pdp.Request {
@@ -54,7 +46,7 @@ func (x *exchange) asking() *pdp.Request {
 
 // decided answers a request for a decision, if the caller may ask it, in the way that is given. On a connection that can hold the
 // answer back, nothing waits for its record here.
-func (x *exchange) decided(request *pdp.Request, answer func(*exchange, *pdp.Decision) error) error {
+func (x *exchange) decided(request *pdp.Request, answer answerer) error {
 	if err := x.grant.allow(request, ""); err != nil {
 		return err
 	}
@@ -68,11 +60,14 @@ func (x *exchange) decided(request *pdp.Request, answer func(*exchange, *pdp.Dec
 	return x.answered(promised.Decision, answer)
 }
 
-func (x *exchange) answered(decision *pdp.Decision, answer func(*exchange, *pdp.Decision) error) error {
-	if err := answer(x, decision); err != nil {
+func (x *exchange) answered(decision *pdp.Decision, answer answerer) error {
+	body, err := answer(x.out[:0], decision)
+	if err != nil {
 		return err
 	}
 	x.decision = decision
+	x.w.Header()["Cache-Control"] = noStore
+	x.write(http.StatusOK, "application/json", body)
 	return nil
 }
 

@@ -45,8 +45,11 @@ type held struct {
 // promise is what an exchange needs once its answer is let go. answer is nil where none is held.
 type promise struct {
 	pdp.Promised
-	answer func(*exchange, *pdp.Decision) error
+	answer answerer
 }
+
+// answerer appends the body of a decision's answer, as its route has it.
+type answerer func(dst []byte, d *pdp.Decision) ([]byte, error)
 
 // sendTime is how long a caller may take to receive an answer that was held.
 const sendTime = 30 * time.Second
@@ -83,7 +86,7 @@ func (c *connection) free() bool {
 }
 
 // hold holds back what is answered from here on.
-func (x *exchange) hold(promised pdp.Promised, answer func(*exchange, *pdp.Decision) error) {
+func (x *exchange) hold(promised pdp.Promised, answer answerer) {
 	x.held = promise{promised, answer}
 	x.api.held.Add(1)
 	h := &x.conn.held
@@ -116,12 +119,18 @@ func stateOf(c net.Conn, state http.ConnState) {
 func (c *connection) written() {
 	h := &c.held
 	h.mu.Lock()
-	due := h.x != nil && !h.whole && h.heard
-	h.whole = h.x != nil
+	due := h.complete()
 	h.mu.Unlock()
 	if due {
 		c.settle()
 	}
+}
+
+// complete notes that the whole answer is there, and tells whether it is to be settled by that. The caller holds mu.
+func (h *held) complete() (due bool) {
+	due = h.x != nil && !h.whole && h.heard
+	h.whole = h.x != nil
+	return due
 }
 
 // Write implements net.Conn.
@@ -167,11 +176,8 @@ func (c *connection) Close() error {
 		return c.TCPConn.Close()
 	}
 	h.closing = true
-	due := false
-	if !c.handling { // else a server that is stopped closes it, and the handler, which has the exchange, goes on
-		due = !h.whole && h.heard
-		h.whole = true
-	}
+	// While a request is handled, a server that is stopped closes it, and the handler, which has the exchange, goes on.
+	due := !c.handling && h.complete()
 	h.mu.Unlock()
 	c.mu.Unlock()
 	if due {
@@ -180,7 +186,7 @@ func (c *connection) Close() error {
 	return nil
 }
 
-// settle sends the answer, or another in its place. It is called once for each answer, and does not block.
+// settle sends the answer, or another in its place. It is called once for each answer, and does not wait for the caller.
 func (c *connection) settle() {
 	h := &c.held
 	if h.err != nil || !h.x.stands(h.index) {

@@ -60,23 +60,6 @@ func (c *clerk) Confirm(_ context.Context, p *pdp.Promised, index int64, err err
 	return p.Decision, nil
 }
 
-// reads gives one answer.
-func (c caller) reads(t *testing.T) answer {
-	t.Helper()
-	response, err := http.ReadResponse(c.answers, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := response.Body.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return answer{response, string(body)}
-}
-
 // hearsNothing waits a little.
 func (c caller) hearsNothing(t *testing.T) {
 	t.Helper()
@@ -291,28 +274,17 @@ func TestACallerWhoDoesNotTakeAHeldAnswer(t *testing.T) {
 // A server that is told to stop answers what it holds.
 func TestHeldAnswersAreGivenAtTheEnd(t *testing.T) {
 	k := newClerk()
-	server, err := httpapi.NewServer(httpapi.ServerConfig{API: build(t, func(c *httpapi.Config) { c.Decider = k })})
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	done := make(chan error, 1)
-	go func() { done <- server.Serve(ctx, l) }()
+	address, stop, served := run(t, httpapi.ServerConfig{API: build(t, func(c *httpapi.Config) { c.Decider = k })})
 	callers := make([]caller, 20)
 	witnesses := make([]pdp.Witness, len(callers))
 	for i := range callers {
-		callers[i] = call(t, l.Addr().String())
+		callers[i] = call(t, address)
 		callers[i].send(t, asking("a"))
 		witnesses[i] = <-k.promised
 	}
-	cancel()
+	stop()
 	select {
-	case err := <-done:
+	case err := <-served:
 		t.Fatalf("it ended before: %v", err)
 	case <-time.After(300 * time.Millisecond):
 	}
@@ -322,7 +294,7 @@ func TestHeldAnswersAreGivenAtTheEnd(t *testing.T) {
 	for _, c := range callers {
 		c.wants(t, 200)
 	}
-	if err := <-done; err != nil {
+	if err := <-served; err != nil {
 		t.Error(err)
 	}
 }

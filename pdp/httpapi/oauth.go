@@ -96,14 +96,8 @@ func (x *exchange) introspect() error {
 	if parameters["token_type_hint"] == string(pdp.IDToken) {
 		request.TokenType = pdp.IDToken
 	}
-	return x.decided(request, func(x *exchange, decision *pdp.Decision) error {
-		answer, err := appendIntrospection(x.out[:0], decision, request.TokenType)
-		if err != nil {
-			return err
-		}
-		x.w.Header()["Cache-Control"] = noStore
-		x.write(http.StatusOK, "application/json", answer)
-		return nil
+	return x.decided(request, func(dst []byte, d *pdp.Decision) ([]byte, error) {
+		return appendIntrospection(dst, d, request.TokenType)
 	})
 }
 

@@ -187,22 +187,12 @@ func TestACallerThatGoesAwayEndsItsDecision(t *testing.T) {
 func TestShutdownLosesNoAcceptedRequest(t *testing.T) {
 	g := newGate()
 	api := build(t, func(c *httpapi.Config) { c.Decider, c.Timeout = g, time.Minute })
-	server, err := httpapi.NewServer(httpapi.ServerConfig{API: api, ShutdownTimeout: time.Minute})
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(ctx, l) }()
+	address, stop, served := run(t, httpapi.ServerConfig{API: api, ShutdownTimeout: time.Minute})
 	const callers = 20
 	answers := make(chan answer, callers)
 	for range callers {
 		go func() {
-			answers <- do(t, http.DefaultClient, "POST", "http://"+l.Addr().String()+"/decide", `{"token":"a"}`)
+			answers <- do(t, http.DefaultClient, "POST", "http://"+address+"/decide", `{"token":"a"}`)
 		}()
 	}
 	for range callers {
@@ -210,7 +200,7 @@ func TestShutdownLosesNoAcceptedRequest(t *testing.T) {
 	}
 	stop()
 	for { // until the listener is closed
-		conn, err := net.Dial("tcp", l.Addr().String())
+		conn, err := net.Dial("tcp", address)
 		if err != nil {
 			break
 		}
@@ -235,18 +225,8 @@ func TestShutdownLosesNoAcceptedRequest(t *testing.T) {
 func TestShutdownEndsAtItsTimeout(t *testing.T) {
 	g := newGate()
 	api := build(t, func(c *httpapi.Config) { c.Decider, c.Timeout = g, time.Minute })
-	server, err := httpapi.NewServer(httpapi.ServerConfig{API: api, ShutdownTimeout: time.Millisecond, DrainTime: time.Millisecond})
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(ctx, l) }()
-	r, err := http.NewRequestWithContext(t.Context(), "POST", "http://"+l.Addr().String()+"/decide", strings.NewReader(`{"token":"a"}`))
+	address, stop, served := run(t, httpapi.ServerConfig{API: api, ShutdownTimeout: time.Millisecond, DrainTime: time.Millisecond})
+	r, err := http.NewRequestWithContext(t.Context(), "POST", "http://"+address+"/decide", strings.NewReader(`{"token":"a"}`))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -36,10 +36,10 @@ type Ledger struct {
 	callers int // how many append at the same time, as the last batches show
 	target  int // the record at which the committing goroutine is woken though a batch has begun
 
-	wake      chan struct{} // capacity 1: something is queued or due
-	closing   chan struct{} // closed by Close
-	committed chan struct{} // closed when the committing goroutine has ended
-	telling   sync.WaitGroup
+	wake      chan struct{}  // capacity 1: something is queued or due
+	closing   chan struct{}  // closed by Close
+	committed chan struct{}  // closed when the committing goroutine has ended
+	telling   sync.WaitGroup // of those who tell witnesses
 
 	// The segment that is written: the committing goroutine's alone.
 	file     segmentFile
