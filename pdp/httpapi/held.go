@@ -245,9 +245,21 @@ func (c *connection) letGo(failure error) {
 	if gone != nil {
 		close(gone)
 	}
-	a := x.api
+	x.over()
+}
+
+// over ends an exchange of which the answer was held. What panics in it, such as a handler of the access log, is caught here,
+// since whoever lets answers go is none of net/http's goroutines and has others to tell.
+func (x *exchange) over() {
+	a, id := x.api, x.id
+	defer a.held.Done()
+	defer func() { _ = recover() }() // the log's handler, too
+	defer func() {
+		if fault := recover(); fault != nil {
+			a.panicked(id, fault)
+		}
+	}()
 	x.finish()
-	a.held.Done()
 }
 
 // correct puts another answer in the place of the one that is held: why there is none, or what is decided now.
@@ -255,9 +267,7 @@ func (x *exchange) correct(index int64, failure error) {
 	c := x.conn
 	w, err := rewrite(c.held.text, x.r)
 	if err != nil { // net/http wrote no answer
-		c.held.text = nil
-		_ = c.Close()
-		c.send()
+		c.abandon()
 		return
 	}
 	d := deadline{
@@ -265,13 +275,26 @@ func (x *exchange) correct(index int64, failure error) {
 		caller: &x.caller, id: x.id, header: x.r.Header,
 	}
 	x.ctx, x.w, x.status, x.decision = &d, w, 0, nil
-	x.reanswer(index, failure)
+	answered := x.reanswer(index, failure)
 	d.cancel()
+	if !answered {
+		c.abandon()
+		return
+	}
 	c.held.text = w.appendTo(c.held.text[:0])
 	c.send()
 }
 
-func (x *exchange) reanswer(index int64, failure error) {
+// abandon closes the connection, of which the answer is held, without one.
+func (c *connection) abandon() {
+	c.held.text = nil
+	_ = c.Close()
+	c.send()
+}
+
+// reanswer is false where even to say that it panicked does.
+func (x *exchange) reanswer(index int64, failure error) (answered bool) {
+	defer func() { answered = recover() == nil }()
 	defer func() {
 		if fault := recover(); fault != nil {
 			x.refuse(&problem{problemType: internal, detail: asProblem(nil).detail})
@@ -281,11 +304,12 @@ func (x *exchange) reanswer(index int64, failure error) {
 	decision, err := x.api.promiser.Confirm(x.ctx, &x.held.Promised, index, failure)
 	if err != nil {
 		x.refuse(asProblem(x.api.undecided(x, err)))
-		return
+		return true
 	}
 	if err := x.answered(decision, x.held.answer); err != nil {
 		x.refuse(asProblem(err))
 	}
+	return true
 }
 
 // rewriter is the ResponseWriter of an answer that is framed as another was.

@@ -66,3 +66,20 @@ func TestNothingIsWrittenPastAClosedConnection(t *testing.T) {
 		_ = caller.Close()
 	}
 }
+
+// net/http's time to write counts from the request's header, as its timeout does: what is answered late has time left.
+func TestALateAnswerHasTimeToBeWritten(t *testing.T) {
+	for _, timeout := range []time.Duration{time.Second, time.Minute} {
+		a, err := New(Config{Decider: nobody{}, Timeout: timeout})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := NewServer(ServerConfig{API: a})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.http.WriteTimeout < timeout+10*time.Second {
+			t.Errorf("a request may take %s, and writing its answer ends after %s", timeout, s.http.WriteTimeout)
+		}
+	}
+}

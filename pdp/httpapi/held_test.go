@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
@@ -351,4 +352,52 @@ func TestHeldAnswersOfMany(t *testing.T) {
 		})
 	}
 	all.Wait()
+}
+
+// faulty is the handler of a log, of which each line panics.
+type faulty struct{ slog.Handler }
+
+func (faulty) Enabled(context.Context, slog.Level) bool  { return true }
+func (faulty) Handle(context.Context, slog.Record) error { panic("s3cret") }
+
+// Whoever lets answers go has others to tell: what panics there ends neither them nor the process.
+func TestAPanicWhileAnAnswerIsLetGo(t *testing.T) {
+	broken := slog.New(faulty{})
+	for name, tc := range map[string]struct {
+		access, log *slog.Logger
+		confirm     func(error) (*pdp.Decision, error)
+		failure     error
+		answered    bool
+	}{
+		"the access log":                  {access: broken, answered: true},
+		"the access log, of a failure":    {access: broken, failure: errors.New("full"), answered: true},
+		"the access log and the log":      {access: broken, log: broken, answered: true},
+		"the log that a panic is for":     {log: broken, failure: errors.New("full"), confirm: func(error) (*pdp.Decision, error) { panic("confirm") }},
+		"looking again, and all the logs": {access: broken, log: broken, failure: errors.New("full"), confirm: func(error) (*pdp.Decision, error) { panic("confirm") }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := newClerk()
+			k.confirm = tc.confirm
+			address, stop, served := run(t, httpapi.ServerConfig{API: build(t, func(c *httpapi.Config) {
+				c.Decider, c.AccessLog = k, tc.access
+				if tc.log != nil {
+					c.Log = tc.log
+				}
+			})})
+			for range 2 {
+				c := call(t, address)
+				c.send(t, asking("a"))
+				(<-k.promised).Recorded(7, tc.failure)
+				_, err := c.answers.Peek(1)
+				if answered := err == nil; answered != tc.answered {
+					t.Errorf("answered %t: %v", answered, err)
+				}
+				_ = c.Close()
+			}
+			stop()
+			if err := <-served; err != nil { // an answer that counts as held is waited for
+				t.Error(err)
+			}
+		})
+	}
 }

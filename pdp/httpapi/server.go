@@ -23,7 +23,7 @@ type ServerConfig struct {
 	// MaxHeader bounds a request's header in bytes; past it 431. Default 32 KiB.
 	MaxHeader int
 	// ReadHeaderTimeout, ReadTimeout and WriteTimeout bound a request as net/http defines; IdleTimeout a
-	// connection between requests. Defaults 5 s, 15 s, 30 s, 2 min.
+	// connection between requests. Defaults 5 s, 15 s, 30 s but 10 s more than the API's Timeout at least, 2 min.
 	ReadHeaderTimeout, ReadTimeout, WriteTimeout, IdleTimeout time.Duration
 	// DrainTime is how long, once the server is told to stop, it goes on accepting requests while
 	// /readyz says that it is shutting down, so that a balancer may notice. Default 0.
@@ -68,7 +68,7 @@ func NewServer(c ServerConfig) (*Server, error) {
 		Handler:                      c.API,
 		ReadHeaderTimeout:            orDefault(c.ReadHeaderTimeout, 5*time.Second),
 		ReadTimeout:                  orDefault(c.ReadTimeout, 15*time.Second),
-		WriteTimeout:                 orDefault(c.WriteTimeout, 30*time.Second),
+		WriteTimeout:                 orDefault(c.WriteTimeout, max(30*time.Second, c.API.c.Timeout+10*time.Second)),
 		IdleTimeout:                  orDefault(c.IdleTimeout, 2*time.Minute),
 		MaxHeaderBytes:               orDefault(c.MaxHeader, 32<<10),
 		ErrorLog:                     slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
