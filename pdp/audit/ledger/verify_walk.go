@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"path/filepath"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -350,8 +351,20 @@ func (v *verifier) leave(at int, r *lineReader) error {
 		v.suspect(f, false)
 		return nil
 	}
-	v.checkSeal(s, r.bytes)
+	if at < len(v.segments)-1 || !v.grewSince(s, r.bytes) {
+		v.checkSeal(s, r.bytes)
+	}
 	return nil
+}
+
+// grewSince tells whether the segment that was the newest has been written on since it was read: a seal that it has by now is
+// of more than that.
+func (v *verifier) grewSince(s segmentPath, length int64) bool {
+	if info, err := os.Stat(filepath.Join(v.c.Dir, segmentName(s.first, plainSuffix))); err == nil && info.Size() > length {
+		return true
+	}
+	segments, err := listSegments(v.c.Dir)
+	return err == nil && len(segments) > 0 && segments[len(segments)-1].first > s.first
 }
 
 // checkSeal compares a segment's seal with the tree, where both are there.
