@@ -304,12 +304,12 @@ func (x *exchange) reanswer(index int64, failure error) (answered bool) {
 	decision, err := x.api.promiser.Confirm(x.ctx, &x.held.Promised, index, failure)
 	if err != nil {
 		x.refuse(asProblem(x.api.undecided(x, err)))
-		return true
+		return
 	}
 	if err := x.answered(decision, x.held.answer); err != nil {
 		x.refuse(asProblem(err))
 	}
-	return true
+	return
 }
 
 // rewriter is the ResponseWriter of an answer that is framed as another was.

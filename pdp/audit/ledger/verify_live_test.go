@@ -104,3 +104,23 @@ func TestLinesWithTheSameWrongAreOneFinding(t *testing.T) {
 		t.Errorf("%+v", r.Findings)
 	}
 }
+
+// The newest segment may be written on and sealed after its records were read. Of any other the seal was there before.
+func TestASealThatCameAfterTheRecordsWereRead(t *testing.T) {
+	dir := t.TempDir()
+	l := mustOpen(t, Config{Dir: dir, SegmentBytes: 2000})
+	fill(t, l, 2)
+	read := &verifier{c: VerifyConfig{Dir: dir, MaxFindings: 10}, segments: mustList(t, dir), spine: l.tree.clone()}
+	length := l.offset
+	waitFor(t, "the segment to be sealed", func() bool {
+		fill(t, l, 1)
+		return len(mustList(t, dir)) > 1
+	})
+	if read.checkSeal(read.segments[0], length); len(read.pending) > 0 {
+		t.Errorf("%+v", read.pending)
+	}
+	read.segments = mustList(t, dir)
+	if read.checkSeal(read.segments[0], length); len(read.pending) != 1 {
+		t.Errorf("of a segment that had a next one: %+v", read.pending)
+	}
+}
